@@ -1,0 +1,1 @@
+//! Decoding, resampling, voice activity detection and splitting for AudioRAG.

@@ -1,0 +1,1 @@
+//! The audiorag program: index audio, ask questions, get cited answers.

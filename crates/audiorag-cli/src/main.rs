@@ -1,0 +1,2 @@
+//! The `audiorag` program.
+fn main() {}

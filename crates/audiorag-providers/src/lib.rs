@@ -1,0 +1,1 @@
+//! Vendors and local models behind the capability traits of AudioRAG.

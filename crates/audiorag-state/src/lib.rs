@@ -1,0 +1,1 @@
+//! Sources, revisions, caches and the embedded search index of AudioRAG, in SQLite.

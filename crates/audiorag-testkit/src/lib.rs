@@ -1,0 +1,1 @@
+//! Contract suites, behavioural fakes and loopback servers for testing AudioRAG.
