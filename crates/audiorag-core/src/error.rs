@@ -390,7 +390,8 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Error");
-        out.field("kind", &self.inner.kind).field("message", &self.inner.message);
+        out.field("kind", &self.inner.kind)
+            .field("message", &self.inner.message);
         if let Some(stage) = self.inner.stage {
             out.field("stage", &stage);
         }
@@ -415,7 +416,10 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.inner.cause.as_deref().map(|cause| cause as &(dyn StdError + 'static))
+        self.inner
+            .cause
+            .as_deref()
+            .map(|cause| cause as &(dyn StdError + 'static))
     }
 }
 
@@ -429,12 +433,17 @@ mod tests {
         let error = Error::state("cannot write the journal")
             .with_context("path", "/var/x")
             .with_cause(Error::unavailable("disk on fire").with_cause(io));
-        assert_eq!(error.report(), "cannot write the journal (path: /var/x): disk on fire");
+        assert_eq!(
+            error.report(),
+            "cannot write the journal (path: /var/x): disk on fire"
+        );
     }
 
     #[test]
     fn the_deepest_stage_and_source_win() {
-        let error = Error::input("bad").with_stage(Stage::Split).with_stage(Stage::Publish);
+        let error = Error::input("bad")
+            .with_stage(Stage::Split)
+            .with_stage(Stage::Publish);
         assert_eq!(error.stage(), Some(Stage::Split));
         let error = Error::input("bad").with_source("a.mp3").with_source("b.mp3");
         assert_eq!(error.source_name(), Some("a.mp3"));

@@ -49,10 +49,12 @@ impl KeyHasher {
 
 /// Lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
 }
 
 macro_rules! text_id {
@@ -153,7 +155,12 @@ impl PartKey {
 impl EmbeddingKey {
     /// The key of `text` embedded as a document in `space`.
     pub fn of(text: &str, space: &EmbeddingSpace) -> Self {
-        Self(KeyHasher::new("embedding/1").text(&space.fingerprint()).text(text).finish())
+        Self(
+            KeyHasher::new("embedding/1")
+                .text(&space.fingerprint())
+                .text(text)
+                .finish(),
+        )
     }
 }
 
@@ -192,14 +199,23 @@ mod tests {
         let a = KeyHasher::new("t").text("ab").text("c").finish();
         let b = KeyHasher::new("t").text("a").text("bc").finish();
         assert_ne!(a, b);
-        assert_ne!(KeyHasher::new("t").optional(None).finish(), KeyHasher::new("t").optional(Some("")).finish());
+        assert_ne!(
+            KeyHasher::new("t").optional(None).finish(),
+            KeyHasher::new("t").optional(Some("")).finish()
+        );
     }
 
     #[test]
     fn identical_sentences_at_two_places_are_two_chunks() {
         let source = SourceId::from_stored("s");
         let at = |index, start| {
-            ChunkId::of(&source, RevisionId(1), index, Span::from_millis(start, start + 10), "thank you")
+            ChunkId::of(
+                &source,
+                RevisionId(1),
+                index,
+                Span::from_millis(start, start + 10),
+                "thank you",
+            )
         };
         assert_ne!(at(0, 0), at(1, 10));
     }

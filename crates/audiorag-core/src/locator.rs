@@ -42,7 +42,9 @@ impl Locator {
             return Ok(Self::Url(uri.to_owned()));
         }
         let Some(rest) = uri.strip_prefix("file://") else {
-            return Err(Error::input(format!("'{uri}' is neither a file: nor an http: URI")));
+            return Err(Error::input(format!(
+                "'{uri}' is neither a file: nor an http: URI"
+            )));
         };
         let path = rest.strip_prefix("localhost").unwrap_or(rest);
         if !path.starts_with('/') {
@@ -80,10 +82,14 @@ impl Locator {
                 let path = url.split(['?', '#']).next().unwrap_or(url);
                 let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
                 let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
-                Some(name.rsplit_once('.').map_or(name.clone(), |(stem, _)| stem.to_owned()))
+                Some(
+                    name.rsplit_once('.')
+                        .map_or(name.clone(), |(stem, _)| stem.to_owned()),
+                )
             }
         };
-        name.filter(|name| !name.is_empty()).map_or_else(|| self.to_uri(), |name| printable(&name))
+        name.filter(|name| !name.is_empty())
+            .map_or_else(|| self.to_uri(), |name| printable(&name))
     }
 }
 
@@ -99,10 +105,15 @@ impl fmt::Display for Locator {
 
 /// `text` with control characters escaped.
 fn printable(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
-        out
-    })
+    text.chars()
+        .fold(String::with_capacity(text.len()), |mut out, c| {
+            if c.is_control() {
+                out.extend(c.escape_default());
+            } else {
+                out.push(c);
+            }
+            out
+        })
 }
 
 #[cfg(unix)]
@@ -121,13 +132,19 @@ fn path_from_bytes(bytes: Vec<u8>) -> Result<PathBuf> {
 #[cfg(not(unix))]
 fn path_bytes(path: &Path) -> Vec<u8> {
     let text = path.to_string_lossy().replace('\\', "/");
-    if text.starts_with('/') { text.into_bytes() } else { format!("/{text}").into_bytes() }
+    if text.starts_with('/') {
+        text.into_bytes()
+    } else {
+        format!("/{text}").into_bytes()
+    }
 }
 
 #[cfg(not(unix))]
 fn path_from_bytes(bytes: Vec<u8>) -> Result<PathBuf> {
     let text = String::from_utf8(bytes).map_err(|_| Error::input("a path that is not valid UTF-8"))?;
-    let drive = text.strip_prefix('/').filter(|rest| rest.as_bytes().get(1) == Some(&b':'));
+    let drive = text
+        .strip_prefix('/')
+        .filter(|rest| rest.as_bytes().get(1) == Some(&b':'));
     Ok(PathBuf::from(drive.unwrap_or(&text)))
 }
 
@@ -140,7 +157,10 @@ mod tests {
         let path = PathBuf::from("/a b/ünïcode #1?/100%.mp3");
         let locator = Locator::File(path);
         let uri = locator.to_uri();
-        assert!(!uri.contains(' ') && !uri.contains('#') && !uri.contains('?'), "{uri}");
+        assert!(
+            !uri.contains(' ') && !uri.contains('#') && !uri.contains('?'),
+            "{uri}"
+        );
         assert_eq!(Locator::parse_uri(&uri).unwrap(), locator);
     }
 
@@ -167,7 +187,13 @@ mod tests {
 
     #[test]
     fn titles_come_from_the_last_name() {
-        assert_eq!(Locator::File(PathBuf::from("/x/My Talk.v2.mp3")).default_title(), "My Talk.v2");
-        assert_eq!(Locator::Url("https://h/p/ep%201.mp3?x=1".into()).default_title(), "ep 1");
+        assert_eq!(
+            Locator::File(PathBuf::from("/x/My Talk.v2.mp3")).default_title(),
+            "My Talk.v2"
+        );
+        assert_eq!(
+            Locator::Url("https://h/p/ep%201.mp3?x=1".into()).default_title(),
+            "ep 1"
+        );
     }
 }

@@ -157,6 +157,21 @@ impl Transcript {
     }
 }
 
+/// One segment's place inside a chunk's text: what citations are narrowed to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChunkLine {
+    /// Where it begins in the chunk's text, in bytes.
+    pub from: usize,
+    /// Where it ends in the chunk's text, in bytes.
+    pub to: usize,
+    /// When it is spoken, in source time.
+    pub span: Span,
+    /// Who speaks, where known.
+    pub speaker: Option<String>,
+    /// Whether the span was measured or interpolated.
+    pub times: TimeQuality,
+}
+
 /// The unit that is embedded and retrieved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chunk {
@@ -170,6 +185,8 @@ pub struct Chunk {
     pub header: Option<String>,
     /// Distinct speakers in order of appearance.
     pub speakers: Vec<String>,
+    /// The segments the text is made of, in order, covering it up to the white space between them.
+    pub lines: Vec<ChunkLine>,
     /// Whether the chunk's own bounds were measured or interpolated.
     pub times: TimeQuality,
 }
@@ -215,9 +232,16 @@ impl EmbeddingSpace {
                 self.dimensions
             )));
         }
-        let norm = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+        let norm = vector
+            .iter()
+            .map(|x| f64::from(*x) * f64::from(*x))
+            .sum::<f64>()
+            .sqrt();
         if !norm.is_finite() || norm < 1e-12 {
-            return Err(Error::protocol(format!("{} returned a vector without direction", self.model)));
+            return Err(Error::protocol(format!(
+                "{} returned a vector without direction",
+                self.model
+            )));
         }
         for x in vector.iter_mut() {
             *x = (f64::from(*x) / norm) as f32;
@@ -256,6 +280,8 @@ pub struct Hit {
     pub text: String,
     /// Who says it.
     pub speakers: Vec<String>,
+    /// The segments the text is made of.
+    pub lines: Vec<ChunkLine>,
     /// Whether the bounds were measured or interpolated.
     pub times: TimeQuality,
     /// Why it was found.
@@ -440,7 +466,11 @@ mod tests {
 
     #[test]
     fn vectors_are_checked_and_normalized() {
-        let space = EmbeddingSpace { provider: "p".into(), model: "m".into(), dimensions: 2 };
+        let space = EmbeddingSpace {
+            provider: "p".into(),
+            model: "m".into(),
+            dimensions: 2,
+        };
         let mut vector = [3.0, 4.0];
         space.normalize(&mut vector).unwrap();
         assert_eq!(vector, [0.6, 0.8]);

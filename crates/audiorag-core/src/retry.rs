@@ -22,7 +22,7 @@ impl Default for RetryPolicy {
             max_attempts: 3,
             first_wait: Duration::from_millis(500),
             max_wait: Duration::from_secs(30),
-            max_retry_after: Duration::from_secs(120),
+            max_retry_after: Duration::from_mins(2),
         }
     }
 }
@@ -41,7 +41,9 @@ impl RetryPolicy {
         if let Some(asked) = error.retry_after() {
             return (asked <= self.max_retry_after).then(|| asked.mul_f64(1.0 + 0.1 * jitter));
         }
-        let doubled = self.first_wait.saturating_mul(1_u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));
+        let doubled = self
+            .first_wait
+            .saturating_mul(1_u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));
         Some(doubled.min(self.max_wait).mul_f64(jitter))
     }
 }
@@ -62,8 +64,14 @@ mod tests {
 
     #[test]
     fn hopeless_failures_are_not_retried() {
-        assert_eq!(RetryPolicy::default().wait_after(1, &Error::input("bad"), 0.5), None);
-        assert_eq!(RetryPolicy::default().wait_after(3, &Error::timeout("slow"), 0.5), None);
+        assert_eq!(
+            RetryPolicy::default().wait_after(1, &Error::input("bad"), 0.5),
+            None
+        );
+        assert_eq!(
+            RetryPolicy::default().wait_after(3, &Error::timeout("slow"), 0.5),
+            None
+        );
     }
 
     proptest! {

@@ -25,7 +25,9 @@ impl MediaTime {
 
     /// The nearest millisecond to `seconds`; `None` for negative, infinite or undefined values.
     pub fn from_seconds_f64(seconds: f64) -> Option<Self> {
-        (seconds.is_finite() && seconds >= 0.0 && seconds < 1e12).then(|| Self((seconds * 1000.0).round() as u64))
+        (0.0..1e12)
+            .contains(&seconds)
+            .then(|| Self((seconds * 1000.0).round() as u64))
     }
 
     /// The millisecond in which sample number `samples` at `rate` Hz lies.
@@ -62,7 +64,11 @@ impl MediaTime {
     pub fn to_clock(self) -> String {
         let seconds = self.0 / 1000;
         let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes:02}:{seconds:02}") }
+        if hours > 0 {
+            format!("{hours}:{minutes:02}:{seconds:02}")
+        } else {
+            format!("{minutes:02}:{seconds:02}")
+        }
     }
 
     /// `hh:mm:ss` followed by `separator` and three digits, as SRT (`,`) and WebVTT (`.`) write it.
@@ -107,7 +113,10 @@ impl Span {
 
     /// The span between two instants, whichever comes first.
     pub fn between(a: MediaTime, b: MediaTime) -> Self {
-        Self { start: a.min(b), end: a.max(b) }
+        Self {
+            start: a.min(b),
+            end: a.max(b),
+        }
     }
 
     /// The span between two millisecond counts, whichever comes first.
@@ -142,17 +151,25 @@ impl Span {
 
     /// The length shared with `other`.
     pub fn overlap(self, other: Self) -> MediaTime {
-        self.end.min(other.end).saturating_sub(self.start.max(other.start))
+        self.end
+            .min(other.end)
+            .saturating_sub(self.start.max(other.start))
     }
 
     /// The smallest span that holds both.
     pub fn union(self, other: Self) -> Self {
-        Self { start: self.start.min(other.start), end: self.end.max(other.end) }
+        Self {
+            start: self.start.min(other.start),
+            end: self.end.max(other.end),
+        }
     }
 
     /// The span moved later by `offset`.
     pub fn shift(self, offset: MediaTime) -> Self {
-        Self { start: self.start.saturating_add(offset), end: self.end.saturating_add(offset) }
+        Self {
+            start: self.start.saturating_add(offset),
+            end: self.end.saturating_add(offset),
+        }
     }
 
     /// The nearest span that lies inside `bounds`.
@@ -190,8 +207,14 @@ mod tests {
         for bad in [f64::NAN, f64::INFINITY, -0.001, 1e300] {
             assert_eq!(MediaTime::from_seconds_f64(bad), None);
         }
-        assert_eq!(MediaTime::from_seconds_f64(1.0006), Some(MediaTime::from_millis(1001)));
-        assert_eq!(Span::new(MediaTime::from_millis(2), MediaTime::from_millis(1)), None);
+        assert_eq!(
+            MediaTime::from_seconds_f64(1.0006),
+            Some(MediaTime::from_millis(1001))
+        );
+        assert_eq!(
+            Span::new(MediaTime::from_millis(2), MediaTime::from_millis(1)),
+            None
+        );
     }
 
     proptest! {
