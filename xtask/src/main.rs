@@ -1,2 +1,82 @@
-//! Development tasks.
-fn main() {}
+//! Development tasks, run as `cargo xtask NAME`.
+//!
+//! `demo` and `test` are the two commands of the README; `gates` is everything else a change must pass; `ci`
+//! is both. Each task is one file, and each can be run alone.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a development tool talks to a terminal: it has no other output"
+)]
+
+mod bench;
+mod coverage;
+mod demo;
+mod deps;
+mod docs;
+mod environment;
+mod gates;
+mod licenses;
+mod models;
+mod process;
+mod suites;
+mod test;
+mod tidy;
+mod workspace;
+
+use anyhow::{Result, bail};
+use std::process::ExitCode;
+use std::time::Instant;
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  demo                 build the release program, fetch its models, index the sample speech, ask two questions
+  test                 fetch what the tests need and run every test
+  gates [NAME...]      fmt, tidy, deps, deny, clippy, rustdoc, docs, coverage; all of them without names
+  ci                   test, then gates
+  deps                 dependency directions, features, versions and licences
+  tidy                 the conventions of the source tree
+  coverage             line coverage of each crate against its floor
+  bless [--unreleased] write generated documentation and record new migrations
+  bench NAME [--quick] index, memory [--dense] or cold-search
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let started = Instant::now();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            eprintln!("(after {})", process::elapsed(started));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<()> {
+    match arguments {
+        ["demo"] => demo::run(),
+        ["test"] => test::run(),
+        ["gates", names @ ..] => gates::run(names),
+        ["ci"] => {
+            // Both always run: a failing test should not hide a failing gate.
+            let tested = test::run();
+            let gated = gates::run(&[]);
+            tested.and(gated)
+        }
+        ["deps"] => process::report("deps", deps::check()),
+        ["tidy"] => process::report("tidy", tidy::check()),
+        ["coverage"] => process::report("coverage", coverage::check()),
+        ["bless"] => docs::bless(false),
+        ["bless", "--unreleased"] => docs::bless(true),
+        ["bench", rest @ ..] => bench::run(rest),
+        [] | ["help" | "-h" | "--help"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        [other, ..] => bail!("unknown or malformed command {other:?}\n\n{USAGE}"),
+    }
+}

@@ -1,0 +1,108 @@
+//! `cargo xtask bench NAME`: the figures that the documentation states, each measured by one command.
+//!
+//! Every benchmark drives the release program from outside, prints a table and leaves the same numbers as JSON
+//! in `target/bench`. Times depend on the machine: compare ratios, or runs of the same machine.
+
+mod audio;
+mod cold_search;
+mod index;
+mod measure;
+mod memory;
+
+use crate::models;
+use crate::process;
+use crate::workspace::{self, Workspace};
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What a benchmark works with.
+struct Bench {
+    program: PathBuf,
+    /// A folder of its own, empty at the start.
+    folder: PathBuf,
+    results: PathBuf,
+    /// A smaller run, to see that the benchmark works.
+    quick: bool,
+}
+
+impl Bench {
+    /// Builds the program, fetches the models and makes the folder.
+    fn prepare(name: &str, quick: bool) -> Result<Self> {
+        let workspace = Workspace::load()?;
+        process::run(&mut process::cargo(&[
+            "build",
+            "--release",
+            "--locked",
+            "--package",
+            "audiorag-cli",
+        ]))?;
+        let program = workspace.binary("release");
+        models::pull(&program)?;
+        let results = workspace.target_directory.join("bench");
+        let folder = results.join(name);
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)
+                .with_context(|| format!("cannot remove {}", folder.display()))?;
+        }
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        Ok(Self {
+            program,
+            folder,
+            results,
+            quick,
+        })
+    }
+
+    /// The program with a database of its own.
+    fn audiorag(&self, database: &str, arguments: &[&str]) -> Command {
+        let mut command = process::program(&self.program);
+        let url = format!(
+            "sqlite://{}",
+            self.folder.join(format!("{database}.db")).display()
+        );
+        command
+            .args(["--database-url", &url])
+            .args(["--quiet", "--no-progress", "--yes"])
+            .args(arguments);
+        command
+    }
+
+    /// Leaves the numbers where the next tool finds them.
+    fn save(&self, name: &str, result: &Value) -> Result<()> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let record = json!({ "bench": name, "quick": self.quick, "cores": cores, "result": result });
+        let path = self.results.join(format!("{name}.json"));
+        std::fs::write(&path, format!("{record:#}\n"))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        println!("\nsaved {}", path.display());
+        Ok(())
+    }
+}
+
+/// Runs the named benchmark.
+pub(crate) fn run(arguments: &[&str]) -> Result<()> {
+    let (names, flags): (Vec<&str>, Vec<&str>) =
+        arguments.iter().partition(|argument| !argument.starts_with("--"));
+    if let Some(unknown) = flags.iter().find(|flag| !matches!(**flag, "--quick" | "--dense")) {
+        bail!("unknown flag {unknown}");
+    }
+    let quick = flags.contains(&"--quick");
+    match names.as_slice() {
+        ["index"] => index::run(&Bench::prepare("index", quick)?),
+        ["memory"] => memory::run(&Bench::prepare("memory", quick)?, flags.contains(&"--dense")),
+        ["cold-search"] => cold_search::run(&Bench::prepare("cold-search", quick)?),
+        _ => bail!("which benchmark? index, memory or cold-search"),
+    }
+}
+
+/// The reading that every benchmark speaks with.
+fn reading() -> Result<audio::Wav> {
+    audio::Wav::read(&workspace::root().join("tests/fixtures/speech/two_cities.wav"))
+}
+
+fn path_text(path: &Path) -> Result<&str> {
+    path.to_str()
+        .with_context(|| format!("{} is not UTF-8", path.display()))
+}

@@ -1,0 +1,64 @@
+//! `cargo xtask test`: everything that has a test, on a bare machine, with one command.
+
+use crate::suites::Suites;
+use crate::workspace::Workspace;
+use crate::{models, process};
+use anyhow::{Result, bail};
+use std::time::Instant;
+
+/// What `cargo test` builds, so that building it first costs nothing.
+const TARGETS: &[&str] = &[
+    "--workspace",
+    "--locked",
+    "--lib",
+    "--bins",
+    "--tests",
+    "--examples",
+];
+
+/// Builds everything, fetches the models, runs every test and prints the totals.
+pub(crate) fn run() -> Result<()> {
+    let started = Instant::now();
+    let workspace = Workspace::load()?;
+
+    // The end-to-end tests start the program, which `cargo test` alone would not leave in place.
+    process::headline("building the program and its tests");
+    process::run(process::cargo(&["build"]).args(TARGETS))?;
+    println!("built after {}", process::elapsed(started));
+
+    process::headline("fetching the local models");
+    let folder = models::pull(&workspace.binary("debug"))?;
+    println!("models are in {}", folder.display());
+
+    process::headline("running the tests");
+    let mut suites = Suites::default();
+    let mut command = process::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    command
+        .env("AUDIORAG_TEST_MODELS", &folder)
+        .env("CARGO_TERM_COLOR", "never");
+    let status = process::stream(&mut command, |line| suites.line(line))?;
+
+    let (passed, failed, skipped) = suites.totals();
+    process::headline(&format!("tests, in {}", process::elapsed(started)));
+    println!("{}", suites.table());
+    for failure in &suites.failures {
+        println!("  FAILED {failure}");
+    }
+    println!(
+        "{passed} passed, {failed} failed{}",
+        match skipped {
+            0 => String::new(),
+            skipped => format!(", {skipped} skipped"),
+        }
+    );
+    if failed > 0 || suites.compile_errors > 0 || !status.success() {
+        bail!(
+            "{failed} tests failed, {} targets did not compile ({status})",
+            suites.compile_errors
+        );
+    }
+    if passed == 0 {
+        bail!("no test ran");
+    }
+    Ok(())
+}
