@@ -114,6 +114,7 @@ const ABSENT: &[(&str, &[&str])] = &[
             "mio",
             "rustls",
             "ort",
+            "serde",
             "symphonia",
         ],
     ),
