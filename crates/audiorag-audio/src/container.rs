@@ -1,0 +1,368 @@
+//! Opening a recording: which container, which track, which decoder, and what the headers say.
+
+use crate::edit::{self, Edit};
+use crate::file::{self, FileName, OpenFile};
+use crate::sniff::{self, Content};
+use crate::{Limits, tags};
+use audiorag_core::model::Media;
+use audiorag_core::{Error, MediaTime, Result, Stage};
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::well_known as codec;
+use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::errors::Error as SymphoniaError;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
+use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
+use symphonia::core::meta::MetadataOptions;
+use symphonia::core::units::TimeBase;
+
+const CONVERT: &str = "convert it first, for example with: ffmpeg -i INPUT -vn -ac 1 -ar 16000 OUTPUT.flac";
+
+/// Reads the headers of a recording: container, codec, rate, channels, announced length and tags.
+///
+/// Only headers are read, so the length is what the container claims; see
+/// [`PartReader::duration`](crate::PartReader::duration) for the truth. Content decides, the name plays no part.
+///
+/// # Errors
+/// [`NotFound`](audiorag_core::ErrorKind::NotFound) for a missing path,
+/// [`Unsupported`](audiorag_core::ErrorKind::Unsupported) for codecs and containers that are not decoded here,
+/// [`Input`](audiorag_core::ErrorKind::Input) for everything else that is not a usable recording: directories,
+/// pipes, empty, unreadable or too large files, other contents, video without sound.
+pub fn probe(path: &Path) -> Result<Media> {
+    probe_with(path, &Limits::default())
+}
+
+/// [`probe`] with other limits than the default ones.
+pub fn probe_with(path: &Path, limits: &Limits) -> Result<Media> {
+    open(path, limits, Stage::Probe).map(|opened| opened.media)
+}
+
+/// A recording whose headers have been read.
+pub(crate) struct Opened {
+    pub(crate) reader: Box<dyn FormatReader>,
+    pub(crate) decoder: Box<dyn AudioDecoder>,
+    pub(crate) track: u32,
+    pub(crate) media: Media,
+    pub(crate) name: FileName,
+    /// Converts the track's timestamps to seconds.
+    pub(crate) time_base: Option<TimeBase>,
+    /// What an MP4 edit list asks for.
+    pub(crate) edit: Edit,
+    /// Whether the announced length is a statement rather than an estimate.
+    pub(crate) is_announced: bool,
+}
+
+pub(crate) fn open(path: &Path, limits: &Limits, stage: Stage) -> Result<Opened> {
+    let OpenFile { mut file, name, .. } = file::open(path, limits, stage)?;
+    check_content(&file, &name)?;
+    let edits = edit::of_tracks(&file);
+    file.rewind().map_err(|cause| name.io("read", cause))?;
+    guarded(&name, "reading the headers", || {
+        open_container(file, &edits, &name, limits)
+    })?
+}
+
+fn check_content(file: &File, name: &FileName) -> Result<()> {
+    let mut head = Vec::with_capacity(sniff::HEAD);
+    file.take(sniff::HEAD as u64)
+        .read_to_end(&mut head)
+        .map_err(|cause| name.io("read", cause))?;
+    match sniff::recognise(&head) {
+        Content::Known => Ok(()),
+        Content::Unsupported(what) => Err(name
+            .error(
+                Error::unsupported,
+                format_args!("is in a format that is not decoded here: {what}"),
+            )
+            .with_hint(CONVERT)),
+        Content::Foreign(what) => Err(name
+            .input(format_args!("is not a recording: it seems to be {what}"))
+            .with_hint("give an audio or video file")),
+        Content::Unknown => Err(name
+            .input("is not a recording in any known format")
+            .with_hint(format!("give an audio or video file; if it is one, {CONVERT}"))),
+    }
+}
+
+fn open_container(file: File, edits: &[(u32, Edit)], name: &FileName, limits: &Limits) -> Result<Opened> {
+    let stream = MediaSourceStream::new(Box::new(file), MediaSourceStreamOptions::default());
+    let mut reader = symphonia::default::get_probe()
+        .probe(
+            &Hint::new(),
+            stream,
+            FormatOptions::default(),
+            MetadataOptions::default(),
+        )
+        .map_err(|error| unreadable(name, error))?;
+    let (track, parameters) = choose_track(&*reader, name)?;
+    let decoder = make_decoder(&parameters, name)?;
+
+    let mut media = Media {
+        container: container_name(&*reader),
+        codec: codec_name(parameters.codec),
+        sample_rate: parameters.sample_rate.unwrap_or(0),
+        channels: channel_count(&parameters),
+        ..Media::default()
+    };
+    check_shape(media.sample_rate, usize::from(media.channels), name, limits)?;
+    let edit = edits
+        .iter()
+        .find(|(id, _)| media.container == "mp4" && *id == track.id)
+        .map_or_else(Edit::default, |(_, edit)| *edit);
+    media.duration = announced(&track, &*reader, &parameters)
+        .map(|nanos| {
+            let played = nanos.saturating_sub(edit.skip);
+            edit.lead
+                .saturating_add(edit.play.map_or(played, |play| play.min(played)))
+        })
+        .map(|nanos| MediaTime::from_millis(nanos.div_ceil(1_000_000)));
+    if let Some(length) = media.duration.filter(|length| *length > limits.max_duration) {
+        return Err(too_long(name, length, limits));
+    }
+    tags::collect(&mut *reader, &mut media);
+    if media.language.is_none() {
+        media.language = track.language.as_deref().and_then(tags::language);
+    }
+    // MPEG streams without a LAME header only have an estimate; Matroska states the length of its longest
+    // track, which need not be this one.
+    let is_announced = match media.container.as_str() {
+        "mp3" | "mp2" | "mp1" => track.delay.is_some(),
+        "aac" | "mkv" | "webm" => false,
+        _ => true,
+    };
+    Ok(Opened {
+        reader,
+        decoder,
+        track: track.id,
+        media,
+        name: name.clone(),
+        time_base: track.time_base,
+        edit,
+        is_announced,
+    })
+}
+
+/// The first audio track with a decoder.
+pub(crate) fn choose_track(
+    reader: &dyn FormatReader,
+    name: &FileName,
+) -> Result<(Track, AudioCodecParameters)> {
+    let audio: Vec<(&Track, &AudioCodecParameters)> = reader
+        .tracks()
+        .iter()
+        .filter_map(|track| {
+            Some((
+                track,
+                track.codec_params.as_ref().and_then(CodecParameters::audio)?,
+            ))
+        })
+        .collect();
+    let codecs = symphonia::default::get_codecs();
+    if let Some((track, parameters)) = audio
+        .iter()
+        .find(|(_, parameters)| codecs.get_audio_decoder(parameters.codec).is_some())
+    {
+        return Ok(((*track).clone(), (*parameters).clone()));
+    }
+    if let Some((_, parameters)) = audio.first() {
+        return Err(unsupported_codec(name, &codec_name(parameters.codec)));
+    }
+    let unknown = reader
+        .tracks()
+        .iter()
+        .filter(|track| track.track_type().is_none())
+        .count();
+    let videos = reader
+        .tracks()
+        .iter()
+        .filter(|track| track.track_type() == Some(TrackType::Video))
+        .count();
+    if videos == 0 && unknown > 0 {
+        return Err(unsupported_codec(name, "unknown"));
+    }
+    Err(name
+        .input("has no audio track")
+        .with_hint("give a recording with sound"))
+}
+
+fn unsupported_codec(name: &FileName, codec: &str) -> Error {
+    name.error(
+        Error::unsupported,
+        format_args!("is encoded with a codec that is not decoded here: {codec}"),
+    )
+    .with_hint(CONVERT)
+}
+
+pub(crate) fn make_decoder(
+    parameters: &AudioCodecParameters,
+    name: &FileName,
+) -> Result<Box<dyn AudioDecoder>> {
+    // Trimming is done in `decode`, which survives wrong announcements.
+    let options = AudioDecoderOptions::default().gapless(false);
+    symphonia::default::get_codecs()
+        .make_audio_decoder(parameters, &options)
+        .map_err(|error| match error {
+            SymphoniaError::Unsupported(detail) => {
+                unsupported_codec(name, &format!("{} ({detail})", codec_name(parameters.codec)))
+            }
+            other => unreadable(name, other),
+        })
+}
+
+/// Refuses rates and channel counts that no recording has.
+pub(crate) fn check_shape(rate: u32, channels: usize, name: &FileName, limits: &Limits) -> Result<()> {
+    // Zero: some containers leave it to the decoder.
+    if rate != 0 && !(1000..=limits.max_sample_rate).contains(&rate) {
+        return Err(name
+            .input(format_args!("has an unusable sample rate of {rate} Hz"))
+            .with_hint(CONVERT));
+    }
+    if channels > usize::from(limits.max_channels) {
+        return Err(name
+            .input(format_args!(
+                "has {channels} channels, at most {} are allowed",
+                limits.max_channels
+            ))
+            .with_hint(CONVERT));
+    }
+    Ok(())
+}
+
+pub(crate) fn too_long(name: &FileName, length: MediaTime, limits: &Limits) -> Error {
+    name.input(format_args!(
+        "is too long: {length}, at most {} are allowed",
+        limits.max_duration
+    ))
+    .with_hint("cut it into several recordings")
+}
+
+fn unreadable(name: &FileName, error: SymphoniaError) -> Error {
+    match error {
+        SymphoniaError::IoError(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => name
+            .input("is cut off: it ends within its headers")
+            .with_hint("copy or download it again"),
+        SymphoniaError::IoError(cause) => name.io("read", cause),
+        SymphoniaError::Unsupported(detail) if detail.contains("moov") => name
+            .input("is cut off: its index is missing")
+            .with_hint("copy or download it again"),
+        other => name
+            .input(format_args!("has headers that cannot be read: {other}"))
+            .with_hint(format!(
+                "copy or download it again; if it plays elsewhere, {CONVERT}"
+            )),
+    }
+}
+
+/// Runs decoder code. A panic in it is a defect of the file or the decoder, never the end of the program.
+pub(crate) fn guarded<T>(name: &FileName, doing: &str, action: impl FnOnce() -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(action)).map_err(|payload| {
+        let message = payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        name.input(format_args!("broke the decoder while {doing}"))
+            .with_context("panic", message.lines().next().unwrap_or_default())
+            .with_hint(format!("it is probably damaged; {CONVERT}"))
+    })
+}
+
+fn channel_count(parameters: &AudioCodecParameters) -> u16 {
+    let count = parameters
+        .channels
+        .as_ref()
+        .map_or(0, symphonia::core::audio::Channels::count);
+    u16::try_from(count).unwrap_or(u16::MAX)
+}
+
+/// The announced length of the track in nanoseconds, before edits.
+fn announced(track: &Track, reader: &dyn FormatReader, parameters: &AudioCodecParameters) -> Option<u64> {
+    let from_frames = track
+        .num_frames
+        .zip(parameters.sample_rate)
+        .and_then(|(frames, rate)| (rate > 0).then(|| u128::from(frames) * 1_000_000_000 / u128::from(rate)));
+    let from_ticks = |base: Option<TimeBase>, ticks: Option<symphonia::core::units::Duration>| {
+        let time = base?.calc_duration(ticks?)?;
+        u128::try_from(time.as_nanos()).ok()
+    };
+    let info = reader.media_info();
+    from_frames
+        .or_else(|| from_ticks(track.time_base, track.duration))
+        .or_else(|| from_ticks(info.time_base, info.duration))
+        .and_then(|nanos| u64::try_from(nanos).ok())
+        .filter(|nanos| *nanos > 0)
+}
+
+fn container_name(reader: &dyn FormatReader) -> String {
+    match reader.format_info().short_name {
+        "wave" => "wav",
+        "isomp4" => "mp4",
+        "matroska" => "mkv",
+        other => other,
+    }
+    .to_owned()
+}
+
+/// The usual short name of a codec, whether it is decoded here or not.
+pub(crate) fn codec_name(id: AudioCodecId) -> String {
+    if let Some(registered) = symphonia::default::get_codecs().get_audio_decoder(id) {
+        return registered.codec.info.short_name.to_owned();
+    }
+    match id {
+        codec::CODEC_ID_OPUS => "opus",
+        codec::CODEC_ID_SPEEX => "speex",
+        codec::CODEC_ID_MUSEPACK => "musepack",
+        codec::CODEC_ID_AC3 => "ac3",
+        codec::CODEC_ID_EAC3 => "eac3",
+        codec::CODEC_ID_AC4 => "ac4",
+        codec::CODEC_ID_DCA => "dts",
+        codec::CODEC_ID_WMA => "wma",
+        codec::CODEC_ID_ADPCM_G722 => "g722",
+        codec::CODEC_ID_ADPCM_G726 | codec::CODEC_ID_ADPCM_G726LE => "g726",
+        codec::CODEC_ID_WAVPACK => "wavpack",
+        codec::CODEC_ID_MONKEYS_AUDIO => "monkey's audio",
+        codec::CODEC_ID_TTA => "tta",
+        codec::CODEC_ID_TRUEHD => "truehd",
+        _ => "unknown",
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use audiorag_core::ErrorKind;
+
+    #[test]
+    fn a_panic_becomes_an_error_of_the_file() {
+        let name = FileName::new(Path::new("/x/talk.mp3"), Stage::Split);
+        let error = guarded(&name, "decoding", || panic!("index out of range")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Input);
+        assert_eq!(error.stage(), Some(Stage::Split));
+        assert_eq!(
+            error.to_string(),
+            "talk.mp3 broke the decoder while decoding (panic: index out of range)"
+        );
+    }
+
+    #[test]
+    fn shapes_are_bounded() {
+        let name = FileName::new(Path::new("a"), Stage::Probe);
+        let limits = Limits::default();
+        assert!(check_shape(16_000, 8, &name, &limits).is_ok());
+        assert!(check_shape(1, 1, &name, &limits).is_err());
+        assert!(check_shape(4_000_000_000, 1, &name, &limits).is_err());
+        assert!(check_shape(48_000, 65, &name, &limits).is_err());
+    }
+
+    #[test]
+    fn codecs_have_names() {
+        assert_eq!(codec_name(codec::CODEC_ID_MP3), "mp3");
+        assert_eq!(codec_name(codec::CODEC_ID_OPUS), "opus");
+        assert_eq!(codec_name(AudioCodecId::default()), "unknown");
+    }
+}
