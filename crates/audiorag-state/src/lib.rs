@@ -1,1 +1,68 @@
 //! Sources, revisions, caches and the embedded search index of AudioRAG, in SQLite.
+//!
+//! The crate exports *verbs* in the words of `audiorag-core`: [`State::claim`], [`State::begin_revision`],
+//! [`State::publish_revision`], [`State::search_text`] and so on. Tables, SQL and the errors of the database
+//! driver stay private, so that another database can stand behind the same verbs.
+//!
+//! The database file is the only truth. The files beside it that speed up the search for vectors are caches:
+//! they can be deleted at any time and are rebuilt from the database.
+
+mod cache;
+mod chunk;
+mod db;
+mod entity;
+mod fault;
+mod hit;
+mod lexical;
+mod migration;
+mod ownership;
+mod records;
+mod revision;
+mod source;
+mod space;
+mod stored;
+
+pub use db::StateOptions;
+pub use migration::{MigrationStep, SchemaStatus, migrate, rollback, schema_status};
+pub use records::{
+    CacheKind, CacheStats, Claim, Failure, Lease, NewChunk, NewSource, Outcome, Owner, PartRow, Retirement,
+    RevisionFacts, RevisionPlan, RevisionRecord, SourceRecord, StoredChunk,
+};
+
+use audiorag_core::Result;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The state of one installation: an open database. Clones share its connections.
+#[derive(Clone)]
+pub struct State {
+    db: Arc<db::Db>,
+}
+
+impl State {
+    /// Opens the database, creating it and bringing its schema up to date where needed.
+    ///
+    /// # Errors
+    /// [`State`](audiorag_core::ErrorKind::State) when the file cannot be opened, is damaged, belongs to
+    /// another program, was written by a newer version, or, for a read-only opening, is missing or needs a
+    /// migration.
+    pub async fn open(options: StateOptions) -> Result<Self> {
+        let db = db::Db::open(options).await?;
+        Ok(Self { db: Arc::new(db) })
+    }
+
+    /// Closes all connections and writes the journal back into the database file.
+    pub async fn close(self) {
+        self.db.close().await;
+    }
+
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        self.db.path()
+    }
+
+    /// Whether nothing can be written.
+    pub fn is_read_only(&self) -> bool {
+        self.db.is_read_only()
+    }
+}

@@ -1,0 +1,128 @@
+//! The one place where errors of the database driver become errors of AudioRAG.
+//!
+//! `DbErr` stays inside the crate: its text may hold a connection string with a password, and its variants say
+//! nothing about what the user can do.
+
+use audiorag_core::{Error, ErrorKind};
+use sea_orm::sqlx;
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
+use std::path::Path;
+
+/// What can go wrong inside a verb, before it is explained to the caller.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The database refused or could not be reached.
+    Database(DbErr),
+    /// Already in the caller's words.
+    Explained(Error),
+}
+
+/// The result of the steps of a verb.
+pub(crate) type Attempt<T> = Result<T, Fault>;
+
+impl From<DbErr> for Fault {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Explained(error)
+    }
+}
+
+impl Fault {
+    /// The error to show for a failed attempt to `action` (as in "cannot `action`") on the database at `path`.
+    pub(crate) fn explain(self, action: &str, path: &Path) -> Error {
+        match self {
+            Self::Explained(error) => error,
+            Self::Database(error) => explain(&error, action, path),
+        }
+    }
+
+    /// Whether another connection holds the lock, so that trying again can help.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self, Self::Database(error) if matches!(result_code(error).map(|code| code & 0xff), Some(5 | 6)))
+    }
+
+    /// Whether the file could not be opened at all.
+    pub(crate) fn is_cannot_open(&self) -> bool {
+        matches!(self, Self::Database(error) if matches!(result_code(error).map(|code| code & 0xff), Some(8 | 14)))
+    }
+
+    /// Whether a row with this key is there already.
+    pub(crate) fn is_duplicate(&self) -> bool {
+        // SQLITE_CONSTRAINT_PRIMARYKEY and SQLITE_CONSTRAINT_UNIQUE.
+        matches!(self, Self::Database(error) if matches!(result_code(error), Some(1555 | 2067)))
+    }
+}
+
+/// The driver's error inside `error`.
+fn driver(error: &DbErr) -> Option<&sqlx::Error> {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => Some(error),
+        _ => None,
+    }
+}
+
+/// The extended result code of SQLite (<https://www.sqlite.org/rescode.html>).
+fn result_code(error: &DbErr) -> Option<i32> {
+    match driver(error)? {
+        sqlx::Error::Database(error) => error.code()?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// SQLite's own words, which name tables and conditions but never bound values.
+fn detail(error: &DbErr) -> String {
+    match driver(error) {
+        Some(sqlx::Error::Database(error)) => error.message().to_owned(),
+        Some(sqlx::Error::Io(error)) => error.to_string(),
+        Some(sqlx::Error::PoolClosed) => "the state is closed".to_owned(),
+        Some(sqlx::Error::WorkerCrashed) => "the connection's thread stopped".to_owned(),
+        Some(sqlx::Error::ColumnDecode { index, .. }) => format!("column {index} holds an unexpected value"),
+        _ => "the database layer failed".to_owned(),
+    }
+}
+
+fn explain(error: &DbErr, action: &str, path: &Path) -> Error {
+    let place = path.display();
+    if let DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) = error {
+        return Error::state(format!("cannot {action}: no connection to {place} became free"))
+            .with_hint("another operation of this process holds the database; try again when it is done");
+    }
+    let Some(code) = result_code(error) else {
+        return Error::state(format!("cannot {action} in {place}: {}", detail(error)));
+    };
+    match code & 0xff {
+        5 | 6 => Error::state(format!(
+            "cannot {action}: {place}: database is locked by another process"
+        ))
+        .with_hint("wait for the other process to finish, or stop it"),
+        13 => Error::state(format!("cannot {action}: no space left for {place}")).with_hint(
+            "free some space on that disk, then run the command again: nothing that was stored is lost",
+        ),
+        8 => Error::state(format!("cannot {action}: {place} is read-only"))
+            .with_hint("make the file and its directory writable, or choose another database"),
+        14 => Error::state(format!("cannot {action}: cannot open {place}"))
+            .with_hint("check that its directory exists and that you may write there"),
+        11 | 26 => Error::state(format!(
+            "cannot {action}: {place} is damaged or not a database: {}",
+            detail(error)
+        ))
+        .with_hint("restore a copy (such as a .backup- file beside it), or move it away to start afresh"),
+        10 => Error::state(format!(
+            "cannot {action}: reading or writing {place} failed: {}",
+            detail(error)
+        ))
+        .with_hint("check the disk"),
+        3 | 23 => Error::state(format!("cannot {action}: access to {place} was denied"))
+            .with_hint("check the permissions of the file and its directory"),
+        19 => Error::new(ErrorKind::Internal, format!("cannot {action}: {}", detail(error))),
+        _ => Error::state(format!("cannot {action} in {place}: {}", detail(error))),
+    }
+    .with_context("code", code)
+}

@@ -1,0 +1,9 @@
+//! The verbs of the state, through its public interface. One program, so that the database is linked once.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failure in a helper is a failed test"
+)]
+
+mod common;
+mod sources;
