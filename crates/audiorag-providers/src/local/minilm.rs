@@ -1,0 +1,338 @@
+//! all-MiniLM-L6-v2: sentence embeddings with 384 components.
+//!
+//! The model gives a vector for each token; the text's vector is their mean over the attention mask, brought
+//! to unit length, as the model's own `1_Pooling/config.json` has it. Texts are cut after 256 tokens, which is
+//! the length the model was trained for.
+
+use super::runtime::{Runtime, SessionOptions, run_error};
+use super::{VENDOR, blocking, health};
+use async_trait::async_trait;
+use audiorag_core::capability::{
+    EmbedResponse, Embedder, EmbedderLimits, Health, InputType, ProviderInfo, Usage,
+};
+use audiorag_core::model::EmbeddingSpace;
+use audiorag_core::{Error, Result};
+use ort::session::{Session, SessionInputValue};
+use ort::value::Tensor;
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokenizers::{Tokenizer, TruncationParams};
+
+const NAME: &str = "MiniLM";
+/// Rises when pooling or truncation change, because vectors then change too.
+const VERSION: u32 = 1;
+const DIMENSIONS: usize = 384;
+const MAX_TOKENS: usize = 256;
+const MAX_BATCH: usize = 256;
+/// Texts in one run of the model: more gain nothing on a processor and cost memory.
+const RUN: usize = 32;
+
+/// The files of the embedding model; [`ModelStore::embedding`](super::ModelStore::embedding) finds them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MiniLmFiles {
+    /// The id of the model, part of the embedding space: differently quantised files are different models.
+    pub model: String,
+    /// The network.
+    pub network: PathBuf,
+    /// `tokenizer.json`.
+    pub tokenizer: PathBuf,
+}
+
+/// What loading the network is tuned for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MiniLmLoad {
+    /// A single question: ready in about 0.1 s, 1.2 times slower in bulk.
+    Quick,
+    /// Many texts or a long life: optimised while loading, which takes about 0.4 s.
+    Thorough,
+}
+
+/// Embeddings with MiniLM. One network, loaded at the first call; calls queue for it.
+pub struct MiniLmEmbedder {
+    info: ProviderInfo,
+    space: EmbeddingSpace,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    runtime: Runtime,
+    files: MiniLmFiles,
+    options: SessionOptions,
+    space: EmbeddingSpace,
+    loaded: Mutex<Option<Loaded>>,
+}
+
+struct Loaded {
+    session: Session,
+    tokenizer: Tokenizer,
+}
+
+impl MiniLmEmbedder {
+    /// An embedder that uses `threads` cores for one run. Nothing is loaded yet.
+    pub fn new(files: MiniLmFiles, runtime: Runtime, load: MiniLmLoad, threads: usize) -> Self {
+        let space = EmbeddingSpace {
+            provider: VENDOR.to_owned(),
+            model: files.model.clone(),
+            dimensions: DIMENSIONS,
+        };
+        let options = SessionOptions {
+            threads,
+            optimise: load == MiniLmLoad::Thorough,
+        };
+        Self {
+            info: ProviderInfo {
+                vendor: VENDOR.to_owned(),
+                model: files.model.clone(),
+                version: VERSION,
+            },
+            space: space.clone(),
+            shared: Arc::new(Shared {
+                runtime,
+                files,
+                options,
+                space,
+                loaded: Mutex::new(None),
+            }),
+        }
+    }
+
+    async fn run(&self, texts: Vec<String>) -> Result<EmbedResponse> {
+        let shared = Arc::clone(&self.shared);
+        blocking("the local embedder", move || shared.embed(&texts)).await
+    }
+}
+
+impl Shared {
+    fn embed(&self, texts: &[String]) -> Result<EmbedResponse> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = match loaded.as_mut() {
+            Some(loaded) => loaded,
+            None => loaded.insert(self.load()?),
+        };
+        let mut encoded = Vec::with_capacity(texts.len());
+        for (index, text) in texts.iter().enumerate() {
+            let encoding = loaded.tokenizer.encode(text.as_str(), true).map_err(|error| {
+                Error::input("a text cannot be tokenized")
+                    .with_cause(error)
+                    .with_provider(VENDOR)
+            })?;
+            encoded.push((index, encoding.get_ids().to_vec()));
+        }
+        let input_tokens = encoded.iter().map(|(_, ids)| ids.len() as u64).sum();
+        // Texts of like length share a run, so that little of it is padding.
+        encoded.sort_by_key(|(_, ids)| ids.len());
+        let mut vectors = vec![Vec::new(); texts.len()];
+        for run in encoded.chunks(RUN) {
+            let ids: Vec<&[u32]> = run.iter().map(|(_, ids)| ids.as_slice()).collect();
+            let pooled = loaded.run(&ids)?;
+            for ((index, _), mut vector) in run.iter().zip(pooled) {
+                self.space.normalize(&mut vector)?;
+                if let Some(slot) = vectors.get_mut(*index) {
+                    *slot = vector;
+                }
+            }
+        }
+        Ok(EmbedResponse {
+            vectors,
+            usage: Usage {
+                requests: 1,
+                input_tokens,
+                ..Usage::default()
+            },
+        })
+    }
+
+    fn load(&self) -> Result<Loaded> {
+        let unusable = |cause: Box<dyn std::error::Error + Send + Sync>| {
+            Error::config(format!(
+                "the tokenizer {} cannot be used",
+                self.files.tokenizer.display()
+            ))
+            .with_cause(cause)
+            .with_hint("run `audiorag models pull`")
+            .with_provider(VENDOR)
+        };
+        let bytes = std::fs::read(&self.files.tokenizer).map_err(|error| unusable(error.into()))?;
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(unusable)?;
+        let truncation = TruncationParams {
+            max_length: MAX_TOKENS,
+            ..TruncationParams::default()
+        };
+        tokenizer.with_truncation(Some(truncation)).map_err(unusable)?;
+        // The file asks for a fixed 128 tokens; runs are padded to their longest text instead.
+        tokenizer.with_padding(None);
+        let session = self.runtime.session(&self.files.network, self.options)?;
+        Ok(Loaded { session, tokenizer })
+    }
+}
+
+impl Loaded {
+    /// The mean token vector of each text, not yet of unit length.
+    fn run(&mut self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
+        let failed = |error: ort::Error| run_error(NAME, &error);
+        let width = texts.iter().map(|ids| ids.len()).max().unwrap_or_default();
+        let shape = [texts.len(), width];
+        let mut ids = Vec::with_capacity(texts.len() * width);
+        let mut mask = Vec::with_capacity(texts.len() * width);
+        for text in texts {
+            let padding = width - text.len();
+            ids.extend(
+                text.iter()
+                    .map(|id| i64::from(*id))
+                    .chain(std::iter::repeat_n(0, padding)),
+            );
+            mask.extend(std::iter::repeat_n(1_i64, text.len()).chain(std::iter::repeat_n(0, padding)));
+        }
+        let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::with_capacity(3);
+        if self
+            .session
+            .inputs()
+            .iter()
+            .any(|input| input.name() == "token_type_ids")
+        {
+            let types = Tensor::from_array((shape, vec![0_i64; texts.len() * width])).map_err(failed)?;
+            inputs.push((Cow::from("token_type_ids"), types.into()));
+        }
+        inputs.push((
+            Cow::from("input_ids"),
+            Tensor::from_array((shape, ids)).map_err(failed)?.into(),
+        ));
+        inputs.push((
+            Cow::from("attention_mask"),
+            Tensor::from_array((shape, mask)).map_err(failed)?.into(),
+        ));
+        let outputs = self.session.run(inputs).map_err(failed)?;
+        let hidden = outputs.get("last_hidden_state").ok_or_else(|| {
+            Error::config("this is not a MiniLM model: it gives no last_hidden_state").with_provider(VENDOR)
+        })?;
+        let (_, values) = hidden.try_extract_tensor::<f32>().map_err(failed)?;
+        let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
+        mean_pool(values, &lengths, width).ok_or_else(|| {
+            Error::config(format!(
+                "this is not a MiniLM model: its vectors do not have {DIMENSIONS} components"
+            ))
+            .with_provider(VENDOR)
+        })
+    }
+}
+
+/// The mean of the first `lengths[i]` token vectors of each text; `None` where the values do not fit.
+fn mean_pool(values: &[f32], lengths: &[usize], width: usize) -> Option<Vec<Vec<f32>>> {
+    if values.len() != lengths.len() * width * DIMENSIONS {
+        return None;
+    }
+    let mut pooled = Vec::with_capacity(lengths.len());
+    for (text, length) in lengths.iter().enumerate() {
+        let from = text * width * DIMENSIONS;
+        let tokens = values.get(from..from + length * DIMENSIONS)?;
+        let mut mean = vec![0.0_f32; DIMENSIONS];
+        for token in tokens.chunks_exact(DIMENSIONS) {
+            for (sum, value) in mean.iter_mut().zip(token) {
+                *sum += value;
+            }
+        }
+        for sum in &mut mean {
+            *sum /= (*length).max(1) as f32;
+        }
+        pooled.push(mean);
+    }
+    Some(pooled)
+}
+
+#[async_trait]
+impl Embedder for MiniLmEmbedder {
+    fn info(&self) -> &ProviderInfo {
+        &self.info
+    }
+
+    fn space(&self) -> &EmbeddingSpace {
+        &self.space
+    }
+
+    fn limits(&self) -> EmbedderLimits {
+        EmbedderLimits {
+            max_batch: MAX_BATCH,
+            max_input_tokens: MAX_TOKENS,
+            max_batch_tokens: None,
+            concurrency: 1,
+        }
+    }
+
+    async fn embed(&self, texts: &[String], _input: InputType) -> Result<EmbedResponse> {
+        if texts.is_empty() {
+            return Ok(EmbedResponse::default());
+        }
+        if texts.len() > MAX_BATCH {
+            return Err(
+                Error::input(format!("{} texts in a batch of at most {MAX_BATCH}", texts.len()))
+                    .with_provider(VENDOR),
+            );
+        }
+        self.run(texts.to_vec()).await
+    }
+
+    async fn health_check(&self) -> Health {
+        let started = Instant::now();
+        let outcome = self
+            .run(vec!["hello".to_owned()])
+            .await
+            .map(|_| format!("{} is loaded", self.info.model));
+        health(outcome, started.elapsed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use audiorag_core::ErrorKind;
+    use audiorag_core::capability::HealthStatus;
+
+    fn without_files() -> MiniLmEmbedder {
+        let files = MiniLmFiles {
+            model: "all-MiniLM-L6-v2-int8".to_owned(),
+            network: "/nowhere/model.onnx".into(),
+            tokenizer: "/nowhere/tokenizer.json".into(),
+        };
+        MiniLmEmbedder::new(files, Runtime::new("/nowhere/lib.so"), MiniLmLoad::Quick, 1)
+    }
+
+    #[test]
+    fn padding_does_not_count_in_the_mean() {
+        // Two texts of two and one tokens, padded to two; the padding holds values that must not be seen.
+        let mut values = Vec::new();
+        for token in [1.0_f32, 3.0, 5.0, 99.0] {
+            values.extend(std::iter::repeat_n(token, DIMENSIONS));
+        }
+        let pooled = mean_pool(&values, &[2, 1], 2).unwrap();
+        assert_eq!(pooled[0], vec![2.0; DIMENSIONS]);
+        assert_eq!(pooled[1], vec![5.0; DIMENSIONS]);
+        assert!(mean_pool(&values, &[2], 2).is_none());
+    }
+
+    #[tokio::test]
+    async fn no_texts_need_no_model_and_too_many_are_refused() {
+        let embedder = without_files();
+        assert_eq!(
+            embedder.embed(&[], InputType::Query).await.unwrap(),
+            EmbedResponse::default()
+        );
+        let texts = vec![String::new(); MAX_BATCH + 1];
+        let error = embedder.embed(&texts, InputType::Document).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Input);
+    }
+
+    #[tokio::test]
+    async fn missing_files_are_named() {
+        let embedder = without_files();
+        assert_eq!(embedder.space().fingerprint(), "local/all-MiniLM-L6-v2-int8/384");
+        let error = embedder
+            .embed(&["x".to_owned()], InputType::Query)
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.message().contains("/nowhere/tokenizer.json"), "{error}");
+        assert_eq!(embedder.health_check().await.status, HealthStatus::Unhealthy);
+    }
+}
