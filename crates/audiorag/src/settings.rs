@@ -158,10 +158,14 @@ pub struct ModelSettings {
     pub onnxruntime_library: Option<PathBuf>,
     /// The model hub's cache.
     pub hf_home: PathBuf,
+    /// The folder of downloaded repositories in it.
+    pub hf_hub_cache: PathBuf,
     /// The model hub's address, without a trailing slash.
     pub hf_endpoint: String,
     /// A token for the model hub; `None` means anonymous access.
     pub hf_token: Option<Secret>,
+    /// Whether anybody set the hub's address or a token for it.
+    pub hf_configured: bool,
 }
 
 /// Speech to text.

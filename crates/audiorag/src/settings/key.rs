@@ -118,6 +118,10 @@ settings! {
     /// The model hub's own cache, looked into before anything is fetched.
     ModelsHfHome = "models.hf_home", also ["HF_HOME"]:
         Kind::Directory, Fallback::Computed("`huggingface` in `XDG_CACHE_HOME` or `~/.cache`");
+    /// The folder of downloaded repositories inside the model hub's cache.
+    ModelsHfHubCache = "models.hf_hub_cache", also ["HF_HUB_CACHE"]:
+        Kind::Directory,
+        Fallback::Computed("`hub` in `models.hf_home`");
     /// The model hub's address.
     ModelsHfEndpoint = "models.hf_endpoint", also ["HF_ENDPOINT"]:
         Kind::Url, Fallback::Value("https://huggingface.co");
@@ -130,7 +134,7 @@ settings! {
         Kind::Provider(Capability::Stt), Fallback::Value("local");
     /// The speech-to-text model.
     SttModel = "stt.model":
-        Kind::Text, Fallback::Computed("the provider's own default; `moonshine-tiny-en` for `local`");
+        Kind::Text, Fallback::Computed("the provider's own default; `moonshine-tiny-en` for `local`, which has no other");
     /// The language spoken, as a BCP 47 tag such as `en`.
     SttLanguage = "stt.language":
         Kind::Text, Fallback::Unset("the model decides");
@@ -149,7 +153,7 @@ settings! {
         Kind::Provider(Capability::Embedding), Fallback::Value("local");
     /// The embedding model.
     EmbeddingModel = "embedding.model":
-        Kind::Text, Fallback::Computed("the provider's own default; `all-MiniLM-L6-v2` for `local`");
+        Kind::Text, Fallback::Computed("the provider's own default; `all-MiniLM-L6-v2` for `local`, which has no other");
     /// Batches embedded side by side.
     EmbeddingConcurrency = "embedding.concurrency":
         Kind::Integer { min: 1, max: 256 }, Fallback::Computed("1 for `local`, 16 for others");

@@ -189,13 +189,19 @@ impl Reader<'_> {
                     .map(|home| home.join(".cache"))
             })
             .map(|cache| cache.join("huggingface"));
+        let hf_home = self.path(Key::ModelsHfHome, hub_cache);
+        let hf_configured = [Key::ModelsHfEndpoint, Key::ModelsHfToken]
+            .iter()
+            .any(|key| self.values.contains_key(key));
         ModelSettings {
             dir: self.path(Key::ModelsDir, self.data("models")),
             route: self.word(Key::ModelsRoute, ModelRoute::parse, ModelRoute::Auto),
             auto_pull: self.word(Key::ModelsAutoPull, PullConsent::parse, PullConsent::Ask),
             offline: self.flag(Key::ModelsOffline, offline) || offline,
             onnxruntime_library: self.file(Key::ModelsOnnxruntimeLibrary),
-            hf_home: self.path(Key::ModelsHfHome, hub_cache),
+            hf_hub_cache: self.path(Key::ModelsHfHubCache, Some(hf_home.join("hub"))),
+            hf_home,
+            hf_configured,
             hf_endpoint: self.url(Key::ModelsHfEndpoint),
             hf_token: self.secret(Key::ModelsHfToken),
         }
@@ -459,12 +465,32 @@ impl Reader<'_> {
     }
 
     fn model(&mut self, key: Key, provider_key: Key, provider: &str) -> String {
-        let fallback = match provider_key.spec().kind {
-            Kind::Provider(role) => role.default_model(provider),
-            _ => None,
+        let models = match provider_key.spec().kind {
+            Kind::Provider(role) => role.models(provider),
+            _ => &[],
         };
-        let fallback = fallback.unwrap_or_default().to_owned();
-        self.parsed(key, |text| Some(text.to_owned()), String::clone, fallback)
+        let spec = key.spec();
+        let Some(written) = self.text(key) else {
+            let model = models.first().copied().unwrap_or_default().to_owned();
+            self.record(
+                key,
+                Some(model.clone()).filter(|model| !model.is_empty()),
+                Origin::Default,
+            );
+            return model;
+        };
+        let model = written.text.trim().to_owned();
+        if !models.is_empty() && !models.contains(&model.as_str()) {
+            let problem = format!("is not a model of provider '{provider}'");
+            self.reject(
+                &spec,
+                &written,
+                &problem,
+                format!("expected one of {}", models.join(", ")),
+            );
+        }
+        self.record(key, Some(model.clone()), written.origin);
+        model
     }
 
     /// A path, made absolute; `~` is the home directory.

@@ -197,6 +197,8 @@ fn aliases_are_read_after_our_own_names() {
         .with_env("AUDIORAG_LOG_LEVEL", "WARNING");
     let settings = resolved(&sources).settings;
     assert!(settings.models.offline && !settings.offline);
+    assert!(settings.models.hf_configured);
+    assert_eq!(settings.models.hf_hub_cache, Path::new("/caches/huggingface/hub"));
     assert_eq!(settings.models.hf_endpoint, "http://127.0.0.1:9");
     assert_eq!(settings.models.hf_token, Some(Secret::new("ours")));
     assert_eq!(settings.models.hf_home, Path::new("/caches/huggingface"));
@@ -261,6 +263,18 @@ fn everything_wrong_is_reported_together_without_secrets() {
     assert!(!message.contains(CANARY), "{message}");
     assert!(!format!("{error:?} {sources:?}").contains(CANARY));
     assert!(message.contains("not available in this build yet"), "{message}");
+}
+
+#[test]
+fn models_of_a_closed_list_are_checked() {
+    let root = TempDir::new().unwrap();
+    let error = Settings::resolve(&sources(&root).with(Key::SttModel, "whisper")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "stt.model = 'whisper' (command line) is not a model of provider 'local'"
+    );
+    assert_eq!(error.hint(), Some("expected one of moonshine-tiny-en"));
+    assert!(Settings::resolve(&sources(&root).with(Key::EmbeddingModel, "all-MiniLM-L6-v2")).is_ok());
 }
 
 #[test]

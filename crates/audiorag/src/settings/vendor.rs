@@ -25,28 +25,28 @@ pub(super) struct Offer {
     pub(super) id: &'static str,
     /// The cargo feature that brings it, and whether this build has it; `None` when it is always there.
     pub(super) feature: Option<(&'static str, bool)>,
-    /// The model used when none is named.
-    pub(super) default_model: Option<&'static str>,
+    /// The only models it has, the default first; empty when any name may be right.
+    pub(super) models: &'static [&'static str],
 }
 
 const fn built_in(id: &'static str) -> Offer {
     Offer {
         id,
         feature: None,
-        default_model: None,
+        models: &[],
     }
 }
 
-const fn local(default_model: &'static str) -> Offer {
+const fn local(models: &'static [&'static str]) -> Offer {
     Offer {
         id: "local",
         feature: Some(("local", cfg!(feature = "local"))),
-        default_model: Some(default_model),
+        models,
     }
 }
 
-const STT: &[Offer] = &[local("moonshine-tiny-en")];
-const EMBEDDING: &[Offer] = &[local("all-MiniLM-L6-v2")];
+const STT: &[Offer] = &[local(&["moonshine-tiny-en"])];
+const EMBEDDING: &[Offer] = &[local(&["all-MiniLM-L6-v2"])];
 const VECTOR_STORE: &[Offer] = &[built_in("embedded")];
 const GENERATION: &[Offer] = &[built_in("extractive"), built_in("none")];
 const RERANKER: &[Offer] = &[built_in("none")];
@@ -79,12 +79,12 @@ impl Capability {
         }
     }
 
-    /// The model that `provider` uses when none is named, where the provider has models.
-    pub(super) fn default_model(self, provider: &str) -> Option<&'static str> {
+    /// The only models that `provider` has, the default first; empty when any name may be right.
+    pub(super) fn models(self, provider: &str) -> &'static [&'static str] {
         self.offers()
             .iter()
             .find(|offer| offer.id == provider)
-            .and_then(|offer| offer.default_model)
+            .map_or(&[], |offer| offer.models)
     }
 
     /// Checks that `provider` exists and is part of this build.
