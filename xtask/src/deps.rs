@@ -156,6 +156,7 @@ pub(crate) fn check() -> Result<Findings> {
     findings.extend(owners(&workspace));
     findings.extend(absent(&workspace));
     findings.extend(duplicates(&workspace));
+    findings.extend(vendor_features(&workspace));
     findings.extend(licenses::check(&workspace)?);
     findings.extend(facade_builds(&workspace)?);
     findings.extend(tidy::pure_core()?);
@@ -240,6 +241,33 @@ fn duplicates(workspace: &Workspace) -> Findings {
             format!("{name} is there in versions {}: pick one", versions.join(" and "))
         })
         .collect()
+}
+
+/// Features of the providers crate that are no vendor.
+const NO_VENDOR: &[&str] = &["default", "http"];
+
+/// A vendor is named the same in the features of the crate that has it, of the facade and of the program.
+fn vendor_features(workspace: &Workspace) -> Findings {
+    let features = |name: &str| {
+        workspace
+            .members()
+            .find(|package| package.name == name)
+            .map(|found| &found.features)
+    };
+    let Some(vendors) = features("audiorag-providers") else {
+        return vec!["the crate audiorag-providers is missing".to_owned()];
+    };
+    let mut findings = Findings::new();
+    for vendor in vendors.iter().filter(|name| !NO_VENDOR.contains(&name.as_str())) {
+        for forwarder in ["audiorag", "audiorag-cli"] {
+            if features(forwarder).is_none_or(|features| !features.contains(vendor)) {
+                findings.push(format!(
+                    "{forwarder} does not forward the feature {vendor} of audiorag-providers"
+                ));
+            }
+        }
+    }
+    findings
 }
 
 /// A user who depends on the facade with one feature gets that feature's crates and no others.
@@ -342,6 +370,24 @@ mod tests {
         assert_eq!(
             owners(&graph),
             ["audiorag-cli uses reqwest, which is for audiorag-providers alone"]
+        );
+    }
+
+    #[test]
+    fn a_vendor_that_is_not_forwarded_is_found() {
+        let with = |name: &str, features: &[&str]| {
+            let (id, mut package) = package(name, "0.1.0", &[]);
+            package.features = features.iter().map(|feature| (*feature).to_owned()).collect();
+            (id, package)
+        };
+        let graph = workspace([
+            with("audiorag-providers", &["default", "http", "local", "openai"]),
+            with("audiorag", &["default", "local", "openai"]),
+            with("audiorag-cli", &["default", "local"]),
+        ]);
+        assert_eq!(
+            vendor_features(&graph),
+            ["audiorag-cli does not forward the feature openai of audiorag-providers"]
         );
     }
 
