@@ -30,7 +30,8 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "audiorag-providers",
         normal: &["audiorag-core"],
-        dev: &["audiorag-testkit"],
+        // Its models are tested on real recordings, which have to be decoded.
+        dev: &["audiorag-audio", "audiorag-testkit"],
     },
     Layer {
         name: "audiorag-state",
