@@ -9,9 +9,8 @@ mod index;
 mod measure;
 mod memory;
 
-use crate::models;
-use crate::process;
 use crate::workspace::{self, Workspace};
+use crate::{demo, models, process};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -97,9 +96,28 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     }
 }
 
-/// The reading that every benchmark speaks with.
-fn reading() -> Result<audio::Wav> {
-    audio::Wav::read(&workspace::root().join("tests/fixtures/speech/two_cities.wav"))
+/// Texts read aloud, about two minutes, with a second of silence after each: what every benchmark speaks with.
+fn reading(bench: &Bench) -> Result<audio::Wav> {
+    let mut reading = audio::Wav {
+        rate: 0,
+        samples: Vec::new(),
+    };
+    for name in demo::SPEECH {
+        let wav = bench.folder.join("decoded.wav");
+        let mut decode = process::cargo(&["run", "--quiet", "--release", "--locked", "-p", "xtask"]);
+        decode
+            .args(["--example", "decode", "--"])
+            .arg(workspace::root().join(name))
+            .arg(&wav);
+        process::run(&mut decode)?;
+        let decoded = audio::Wav::read(&wav)?;
+        reading.rate = decoded.rate;
+        reading.samples.extend(decoded.samples);
+        reading
+            .samples
+            .resize(reading.samples.len() + decoded.rate as usize, 0);
+    }
+    Ok(reading)
 }
 
 fn path_text(path: &Path) -> Result<&str> {

@@ -77,7 +77,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "xtask",
         normal: &[],
-        dev: &[],
+        dev: &["audiorag-audio"],
     },
 ];
 

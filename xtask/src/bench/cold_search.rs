@@ -2,8 +2,7 @@
 
 use super::Bench;
 use super::measure::{measure, median};
-use crate::process;
-use crate::workspace;
+use crate::{demo, process};
 use anyhow::Result;
 use serde_json::json;
 
@@ -13,8 +12,7 @@ const QUESTION: &str = "who had the superlative degree of comparison only";
 /// at the same moment: starting Python to do nothing.
 pub(super) fn run(bench: &Bench) -> Result<()> {
     let rounds = if bench.quick { 3 } else { 21 };
-    let speech = workspace::root().join("tests/fixtures/speech");
-    measure(&mut bench.audiorag("search", &["index", super::path_text(&speech)?]))?;
+    measure(bench.audiorag("search", &["index"]).args(demo::SPEECH))?;
 
     process::headline(&format!("cold-search: {rounds} rounds, taken in turns"));
     let (mut searches, mut anchors, mut peaks) = (Vec::new(), Vec::new(), Vec::new());

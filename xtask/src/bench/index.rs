@@ -11,7 +11,7 @@ use std::time::Duration;
 /// by the length of the recording. 0.05 means that an hour takes three minutes.
 pub(super) fn run(bench: &Bench) -> Result<()> {
     let (length, rounds) = if bench.quick { (120, 1) } else { (1800, 3) };
-    let reading = super::reading()?;
+    let reading = super::reading(bench)?;
     let file = bench.folder.join("reading.wav");
     let spoken = audio::write_repeated(&file, &reading, Duration::from_secs(length), reading.duration())?;
     process::headline(&format!(

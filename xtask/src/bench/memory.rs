@@ -8,16 +8,16 @@ use serde_json::json;
 use std::time::Duration;
 
 /// From one start of the reading to the next, unless speech is dense.
-const SPARSE: Duration = Duration::from_mins(5);
+const SPARSE: Duration = Duration::from_mins(10);
 
 /// Indexes 12 minutes and 12 hours of audio and compares the peaks.
 ///
-/// Both recordings have the reading every five minutes and silence between, so that the long one is decoded,
-/// searched for speech, split and committed in full, while its hours of speech are transcribed in
-/// minutes. With `dense`, speech follows on speech: that takes about a quarter of an hour on two cores.
+/// Both recordings have two minutes of reading every ten minutes and silence between, so that the long one is
+/// decoded, searched for speech, split and committed in full, while its nearly three hours of speech are transcribed
+/// in minutes. With `dense`, speech follows on speech: that takes about a quarter of an hour on two cores.
 pub(super) fn run(bench: &Bench, dense: bool) -> Result<()> {
     let lengths: [u64; 2] = if bench.quick { [60, 1800] } else { [720, 43_200] };
-    let reading = super::reading()?;
+    let reading = super::reading(bench)?;
     let period = if dense { reading.duration() } else { SPARSE };
     process::headline(&format!(
         "memory: peak while indexing, {} speech",
