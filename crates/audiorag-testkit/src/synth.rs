@@ -81,6 +81,14 @@ impl Track {
         self
     }
 
+    /// Appends samples from elsewhere at this recording's rate, and notes them as speech.
+    pub fn recording(mut self, samples: &[f32]) -> Self {
+        let start = self.duration();
+        self.samples.extend_from_slice(samples);
+        self.speech.push(Span::between(start, self.duration()));
+        self
+    }
+
     /// Appends a burst of synthetic speech and notes its span. Different seeds sound different.
     pub fn speech(mut self, millis: u64, seed: u64) -> Self {
         let start = self.duration();
@@ -96,7 +104,12 @@ impl Track {
         &self.samples
     }
 
-    /// Where the bursts are.
+    /// The recording as a 16-bit mono WAV file.
+    pub fn to_wav(&self) -> Vec<u8> {
+        crate::wav::encode_mono(&self.samples, self.rate)
+    }
+
+    /// Where the speech is.
     pub fn speech_spans(&self) -> &[Span] {
         &self.speech
     }
@@ -264,6 +277,9 @@ mod tests {
             assert_eq!(track.duration(), MediaTime::from_millis(1_729), "at {rate} Hz");
             assert_eq!(track.samples(), make().samples());
             assert!(track.samples().iter().all(|sample| sample.abs() <= 1.0));
+            let copy = Track::new(rate).silence(50).recording(track.samples());
+            assert_eq!(copy.speech_spans(), [Span::from_millis(50, 1_779)]);
+            assert_eq!(copy.to_wav().len(), 44 + copy.samples().len() * 2);
         }
         assert_ne!(
             Track::new(16_000).speech(500, 1).samples(),

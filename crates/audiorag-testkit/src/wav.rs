@@ -111,6 +111,43 @@ pub fn encode_mono(samples: &[f32], rate: u32) -> Vec<u8> {
     encode(samples, rate, 1, Format::Pcm16)
 }
 
+/// Reads back a 16-bit PCM WAV file: interleaved samples, rate and channels.
+///
+/// # Panics
+/// On anything else: it is for recordings that a test knows.
+pub fn decode_pcm16(bytes: &[u8]) -> (Vec<f32>, u32, u16) {
+    let u32_at = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    assert_eq!(
+        (&bytes[..4], &bytes[8..12]),
+        (&b"RIFF"[..], &b"WAVE"[..]),
+        "not a WAV file"
+    );
+    let (mut at, mut format) = (12, None);
+    loop {
+        let (name, length) = (&bytes[at..at + 4], u32_at(at + 4) as usize);
+        let body = at + 8;
+        match name {
+            b"fmt " => {
+                assert_eq!((u16_at(body), u16_at(body + 14)), (1, 16), "not 16-bit PCM");
+                format = Some((u32_at(body + 4), u16_at(body + 2)));
+            }
+            b"data" => {
+                let Some((rate, channels)) = format else {
+                    panic!("samples before their format")
+                };
+                let (samples, _) = bytes[body..(body + length).min(bytes.len())].as_chunks::<2>();
+                let samples = samples
+                    .iter()
+                    .map(|two| f32::from(i16::from_le_bytes(*two)) / 32_768.0);
+                return (samples.collect(), rate, channels);
+            }
+            _ => {}
+        }
+        at = body + length + length % 2;
+    }
+}
+
 /// The same samples on each of `channels` channels.
 pub fn interleave(mono: &[f32], channels: u16) -> Vec<f32> {
     mono.iter()
@@ -138,6 +175,17 @@ mod tests {
             assert_eq!(bytes.len(), data + 8 + length + length % 2);
             assert_eq!(le32(&bytes[28..32]), 44_100 * 3 * u32::from(format.bytes()));
         }
+    }
+
+    #[test]
+    fn sixteen_bits_come_back() {
+        let samples = [0.0, 0.5, -0.5, -1.0];
+        let mut bytes = encode(&samples, 22_050, 2, Format::Pcm16);
+        assert_eq!(decode_pcm16(&bytes), (samples.to_vec(), 22_050, 2));
+        // A chunk of odd length before the samples, as editors write them.
+        let data = bytes.windows(4).position(|window| window == b"data").unwrap();
+        bytes.splice(data..data, *b"LIST\x03\0\0\0abc\0");
+        assert_eq!(decode_pcm16(&bytes).0, samples);
     }
 
     #[test]
