@@ -133,7 +133,8 @@ impl ModelStore {
         let mut report = PullReport::default();
         let mut first_error = None;
         for role in Role::ALL {
-            if role == Role::Runtime && options.own_runtime {
+            let wanted = self.forms(role).next().is_some() && !(role == Role::Runtime && options.own_runtime);
+            if !wanted {
                 continue;
             }
             pull.remove_damaged(role).await?;
