@@ -1,1 +1,241 @@
 //! Ask questions of your audio, get answers whose citations play at the right second.
+//!
+//! [`AudioRag`] indexes recordings (decode, split at pauses, transcribe, chunk, embed, store) and answers
+//! questions about them (search densely and lexically, fuse, answer), with every statement cited by source,
+//! start and end. With the feature `local` it needs no key and no server.
+//!
+//! ```no_run
+//! use audiorag::index::{IndexOptions, Input};
+//! use audiorag::query::QueryOptions;
+//! use audiorag::settings::{Settings, Sources};
+//! use audiorag::{AudioRag, CancellationToken};
+//!
+//! # async fn example() -> audiorag::Result<()> {
+//! let settings = Settings::resolve(&Sources::from_process()?)?.settings;
+//! let audiorag = AudioRag::open(settings).await?;
+//! let inputs = vec![Input::Path("talks".into())];
+//! let report = audiorag.index(inputs, IndexOptions::default(), &(), CancellationToken::new()).await?;
+//! println!("{} new", report.indexed.len());
+//! let reply = audiorag.query("what was decided about the budget?", QueryOptions::default()).await?;
+//! println!("{}", reply.answer.text);
+//! for citation in &reply.answer.citations {
+//!     println!("[{}] {} {}", citation.marker, citation.title, citation.link);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Your own transcriber, embedder, vector store, reranker or generator takes the place of a configured one
+//! through [`AudioRag::builder`].
+
+pub mod doctor;
+pub mod export;
+mod guard;
+pub mod index;
+#[cfg(feature = "local")]
+pub mod models;
+pub mod operation;
+pub mod query;
+mod registry;
+pub mod settings;
+pub mod workdir;
+
+pub use audiorag_core as core;
+pub use audiorag_core::{Error, ErrorKind, Result};
+pub use audiorag_providers::vendors;
+pub use audiorag_state as state;
+pub use registry::Providers;
+pub use tokio_util::sync::CancellationToken;
+
+use audiorag_core::id::SourceId;
+use audiorag_core::model::Transcript;
+use audiorag_state::{SourceRecord, State, StateOptions};
+use index::{IndexObserver, IndexOptions, IndexReport, Indexer, Input, Selection};
+use query::{Querier, QueryOptions, QueryReply, SearchReply};
+use registry::{Purpose, Registry};
+use settings::Settings;
+use std::sync::Arc;
+use tracing::Instrument as _;
+
+/// An index of recordings. Clones share it.
+#[derive(Clone)]
+pub struct AudioRag {
+    settings: Arc<Settings>,
+    state: State,
+    registry: Arc<Registry>,
+}
+
+impl AudioRag {
+    /// Opens the configured database, creating or migrating it. No model is loaded and nothing is connected.
+    ///
+    /// # Errors
+    /// [`State`](ErrorKind::State) when the database cannot be opened.
+    pub async fn open(settings: Settings) -> Result<Self> {
+        Self::builder(settings).open().await
+    }
+
+    /// The same with providers of your own.
+    pub fn builder(settings: Settings) -> Builder {
+        Builder {
+            settings,
+            providers: Providers::default(),
+            read_only: false,
+        }
+    }
+
+    /// What it was opened with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Sources, transcripts and caches.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Indexes what `inputs` name.
+    ///
+    /// Failures of single sources are in the report and do not stop the others; failures that concern all of
+    /// them (credentials, configuration, a full disk) stop new sources from being started. Firing `cancel` ends
+    /// the run at the next commit point; the next run goes on from there.
+    ///
+    /// # Errors
+    /// When nothing could be started: missing models, an unusable database, or one that holds vectors of
+    /// another embedding model.
+    pub async fn index(
+        &self,
+        inputs: Vec<Input>,
+        options: IndexOptions,
+        observer: &dyn IndexObserver,
+        cancel: CancellationToken,
+    ) -> Result<IndexReport> {
+        let operation_id = operation::new_operation_id();
+        let span = tracing::info_span!("index", operation_id = %operation_id);
+        async {
+            let index = &self.settings.index;
+            let selection = Selection::new(
+                &options.include,
+                &options.exclude,
+                index.follow_links,
+                index.hidden,
+            )?;
+            let transcriber = self.registry.transcriber()?;
+            let settings = registry::index_settings(&self.settings, &transcriber)?;
+            let embedder = self.registry.embedder(Purpose::Bulk)?;
+            let store = self.registry.store(&self.state)?;
+            let indexer = Indexer::new(self.state.clone(), transcriber, embedder, store, settings);
+            indexer
+                .index(operation_id, inputs, selection, &options, observer, &cancel)
+                .await
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// Answers a question from the recordings.
+    ///
+    /// # Errors
+    /// [`Input`](ErrorKind::Input) for an empty or endless question, [`Config`](ErrorKind::Config) when the
+    /// index was built with another embedding model, and failures of the embedder and the stores.
+    pub async fn query(&self, question: &str, options: QueryOptions) -> Result<QueryReply> {
+        let operation_id = operation::new_operation_id();
+        let span = tracing::info_span!("query", operation_id = %operation_id);
+        async { self.querier()?.query(operation_id, question, &options).await }
+            .instrument(span)
+            .await
+    }
+
+    /// Finds passages without writing an answer.
+    ///
+    /// # Errors
+    /// As for [`query`](Self::query).
+    pub async fn search(&self, text: &str, options: QueryOptions) -> Result<SearchReply> {
+        let operation_id = operation::new_operation_id();
+        let span = tracing::info_span!("search", operation_id = %operation_id);
+        async { self.querier()?.search(operation_id, text, &options).await }
+            .instrument(span)
+            .await
+    }
+
+    /// What is said in a source, from its live revision.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) when the source was never indexed to the end.
+    pub async fn transcript(&self, source: &SourceRecord) -> Result<Transcript> {
+        let live = self.state.live_revision(&source.id).await?.ok_or_else(|| {
+            Error::not_found(format!(
+                "'{}' has no transcript yet: its status is {}",
+                source.title,
+                source.status.as_str()
+            ))
+            .with_hint("index it first")
+        })?;
+        let mut transcript = self.state.transcript(live.id).await?;
+        transcript.duration = live.duration;
+        Ok(transcript)
+    }
+
+    /// Removes a source from the index. Its transcripts stay cached, so that indexing it again costs nothing.
+    ///
+    /// # Errors
+    /// [`State`](ErrorKind::State) when the database cannot be written.
+    pub async fn delete(&self, id: &SourceId) -> Result<()> {
+        self.state.delete_source(id).await?;
+        index::retire(&self.state, &self.registry.store(&self.state)?).await
+    }
+
+    /// Checks everything that is configured. `deep` also compares the vector store with the state.
+    pub async fn doctor(&self, deep: bool) -> Vec<doctor::Check> {
+        doctor::run(&self.settings, &self.state, &self.registry, deep).await
+    }
+
+    fn querier(&self) -> Result<Querier> {
+        Ok(Querier {
+            state: self.state.clone(),
+            embedder: self.registry.embedder(Purpose::Query)?,
+            store: self.registry.store(&self.state)?,
+            reranker: self.registry.reranker(),
+            mode: self.registry.answer_mode()?,
+            top_k: self.settings.retrieval.top_k,
+            abstain_below: self.settings.retrieval.abstain_below,
+        })
+    }
+}
+
+/// Opens an [`AudioRag`] with providers of your own.
+pub struct Builder {
+    settings: Settings,
+    providers: Providers,
+    read_only: bool,
+}
+
+impl Builder {
+    /// Uses these providers in place of the configured ones.
+    pub fn with_providers(mut self, providers: Providers) -> Self {
+        self.providers = providers;
+        self
+    }
+
+    /// Opens the database for reading only, for questions where its directory cannot be written.
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+
+    /// Opens the database.
+    ///
+    /// # Errors
+    /// [`State`](ErrorKind::State) when it cannot be opened.
+    pub async fn open(self) -> Result<AudioRag> {
+        let mut options = StateOptions::new(&self.settings.database.path);
+        options.read_only = self.read_only;
+        let state = State::open(options).await?;
+        let settings = Arc::new(self.settings);
+        let registry = Arc::new(Registry::new(Arc::clone(&settings), self.providers));
+        Ok(AudioRag {
+            settings,
+            state,
+            registry,
+        })
+    }
+}

@@ -1,0 +1,138 @@
+//! Which source is this, and does anything have to be done?
+
+use audiorag_core::id::{ConfigHash, ContentHash};
+use audiorag_core::model::{Discovered, Fingerprint, SourceStatus};
+use audiorag_core::{Error, Locator, Result};
+use audiorag_state::{NewSource, SourceRecord, State};
+use std::path::{Path, PathBuf};
+
+/// What was decided about a discovered recording.
+#[derive(Debug)]
+pub(crate) enum Identity {
+    /// The live revision is what would be built.
+    Unchanged(SourceRecord, String),
+    /// There is work.
+    Work(Box<Target>),
+}
+
+/// A source that is to be built.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) source: SourceRecord,
+    pub(crate) path: PathBuf,
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// Recognises a recording: the same place with the same bytes, an edited file, a moved file, or a new one.
+///
+/// Size and modification time decide without reading the file when they are those of the live revision;
+/// otherwise its bytes are hashed.
+pub(crate) async fn identify(
+    state: &State,
+    found: &Discovered,
+    config: &ConfigHash,
+    force: bool,
+) -> Result<Identity> {
+    let path = local_path(&found.locator)?;
+    let known = state.find_source(&found.locator).await?;
+    if !force
+        && let Some(source) = &known
+        && let Some(last) = &source.fingerprint
+        && last.bytes == found.bytes
+        && last.modified.is_some()
+        && last.modified == found.modified
+        && is_current(state, source, &last.content, config).await?
+    {
+        return Ok(Identity::Unchanged(source.clone(), unchanged(source)));
+    }
+    let fingerprint = blocking({
+        let path = path.clone();
+        move || audiorag_audio::fingerprint(&path)
+    })
+    .await?;
+    let (source, moved) = match known {
+        Some(source) => (source, false),
+        None => adopt_or_add(state, &found.locator, &fingerprint).await?,
+    };
+    if !force && is_current(state, &source, &fingerprint.content, config).await? {
+        state.touch_source(&source.id, &fingerprint).await?;
+        let reason = if moved {
+            "moved".to_owned()
+        } else {
+            unchanged(&source)
+        };
+        return Ok(Identity::Unchanged(source, reason));
+    }
+    Ok(Identity::Work(Box::new(Target {
+        source,
+        path,
+        fingerprint,
+    })))
+}
+
+/// Whether the source's live revision was built from these bytes under this configuration.
+pub(crate) async fn is_current(
+    state: &State,
+    source: &SourceRecord,
+    content: &ContentHash,
+    config: &ConfigHash,
+) -> Result<bool> {
+    let live = state.live_revision(&source.id).await?;
+    Ok(live.is_some_and(|live| live.content == *content && live.config == *config))
+}
+
+/// Takes over the row of a file that was moved here, or adds a new source.
+///
+/// A file was moved when a known source has the same bytes and its own file is gone. Returns whether it was.
+async fn adopt_or_add(
+    state: &State,
+    locator: &Locator,
+    fingerprint: &Fingerprint,
+) -> Result<(SourceRecord, bool)> {
+    for other in state.sources_with_content(&fingerprint.content).await? {
+        let Some(path) = other.locator.as_path().map(Path::to_owned) else {
+            continue;
+        };
+        let gone = blocking(move || Ok(matches!(path.try_exists(), Ok(false)))).await?;
+        if gone {
+            tracing::info!(from = %other.locator, to = %locator, "source moved");
+            return Ok((
+                state.relocate_source(&other.id, locator, fingerprint).await?,
+                true,
+            ));
+        }
+    }
+    let new = NewSource {
+        locator: locator.clone(),
+        fingerprint: Some(fingerprint.clone()),
+        media: None,
+        title: Some(locator.default_title()),
+    };
+    Ok((state.add_source(&new).await?, false))
+}
+
+fn unchanged(source: &SourceRecord) -> String {
+    match source.status {
+        SourceStatus::Empty => "unchanged, no speech in it".to_owned(),
+        _ => "unchanged".to_owned(),
+    }
+}
+
+fn local_path(locator: &Locator) -> Result<PathBuf> {
+    locator
+        .as_path()
+        .map(Path::to_owned)
+        .ok_or_else(|| Error::unsupported(format!("'{locator}' is not a local file")))
+}
+
+/// Runs `work` on a thread that may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let span = tracing::Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
+        Ok(outcome) => outcome,
+        Err(error) if error.is_cancelled() => Err(Error::cancelled("the runtime is shutting down")),
+        Err(error) => Err(Error::internal("a background task panicked").with_cause(error)),
+    }
+}

@@ -1,0 +1,98 @@
+//! Operations and who performs them.
+
+use audiorag_core::id::OperationId;
+use audiorag_state::Owner;
+
+/// A new operation id. Ids made later sort later (UUID version 7, RFC 9562).
+pub fn new_operation_id() -> OperationId {
+    OperationId::from_stored(uuid::Uuid::now_v7().simple().to_string())
+}
+
+/// A word nobody can have spoken into a recording beforehand.
+pub(crate) fn random_delimiter() -> String {
+    let mut word = uuid::Uuid::new_v4().simple().to_string();
+    word.truncate(12);
+    format!("q{word}")
+}
+
+/// This process, as it signs the sources it works on.
+pub fn this_process() -> Owner {
+    let pid = std::process::id();
+    Owner {
+        host: gethostname::gethostname().to_string_lossy().into_owned(),
+        pid,
+        started_at: started_at(pid).unwrap_or_default(),
+    }
+}
+
+/// Whether an owner may still be at work.
+///
+/// One on another host is given the benefit of the doubt: its lease decides. One on this host is alive when a
+/// process of its number exists and, where the system tells, began when the owner says it did, so that a
+/// recycled process number does not keep a dead owner's claim alive.
+pub fn may_be_alive(owner: &Owner) -> bool {
+    if owner.host != gethostname::gethostname().to_string_lossy() {
+        return true;
+    }
+    let Some(pid) = i32::try_from(owner.pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+    else {
+        return false;
+    };
+    match rustix::process::test_kill_process(pid) {
+        Ok(()) => started_at(owner.pid).is_none_or(|started| started == owner.started_at),
+        // It exists and belongs to someone else.
+        Err(error) => error == rustix::io::Errno::PERM,
+    }
+}
+
+/// When a process began, in clock ticks since boot, as `/proc/PID/stat` says (field 22, proc(5)). `None` where
+/// there is no such file.
+fn started_at(pid: u32) -> Option<i64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in parentheses and may hold anything: count from its end.
+    let (_, after) = stat.rsplit_once(')')?;
+    after.split_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_alive_and_an_impostor_is_not() {
+        let me = this_process();
+        assert!(may_be_alive(&me));
+        if cfg!(target_os = "linux") {
+            assert!(!may_be_alive(&Owner {
+                started_at: me.started_at - 1,
+                ..me.clone()
+            }));
+        }
+        assert!(may_be_alive(&Owner {
+            host: "elsewhere".into(),
+            pid: 1,
+            ..me
+        }));
+    }
+
+    #[test]
+    fn a_finished_child_is_dead() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let owner = Owner {
+            pid: child.id(),
+            started_at: started_at(child.id()).unwrap_or_default(),
+            ..this_process()
+        };
+        child.wait().unwrap();
+        assert!(!may_be_alive(&owner));
+    }
+
+    #[test]
+    fn operation_ids_are_distinct_and_sorted() {
+        let (a, b) = (new_operation_id(), new_operation_id());
+        assert!(a < b);
+        assert_eq!(random_delimiter().len(), 13);
+    }
+}

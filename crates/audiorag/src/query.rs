@@ -1,0 +1,213 @@
+//! The query path, top to bottom:
+//! embed the question, search densely and lexically, fuse, keep what is live, rerank, merge neighbours, answer.
+
+mod extract;
+mod generate;
+mod retrieve;
+
+use crate::guard::Guarded;
+use audiorag_core::capability::{Embedder, Generator, Reranker, VectorStore};
+use audiorag_core::id::OperationId;
+use audiorag_core::model::{Answer, Filter, Hit};
+use audiorag_core::{Error, Result, Stage};
+use audiorag_state::State;
+use std::time::{Duration, Instant};
+
+/// Questions longer than this are refused: nobody asks them, and models cut them off anyway.
+const MAX_QUESTION_CHARS: usize = 8_000;
+
+/// What the user asked of one query.
+#[derive(Clone, Debug, Default)]
+pub struct QueryOptions {
+    /// Passages to retrieve, instead of the configured number.
+    pub top_k: Option<usize>,
+    /// Restricts what is searched.
+    pub filter: Filter,
+}
+
+/// An answer and how it came about.
+#[derive(Clone, Debug)]
+pub struct QueryReply {
+    /// The operation, as in its log lines.
+    pub operation_id: OperationId,
+    /// The answer.
+    pub answer: Answer,
+    /// How long each stage took.
+    pub timings: Vec<(Stage, Duration)>,
+}
+
+/// Hits and how they came about.
+#[derive(Clone, Debug)]
+pub struct SearchReply {
+    /// The operation, as in its log lines.
+    pub operation_id: OperationId,
+    /// Best first.
+    pub hits: Vec<Hit>,
+    /// Stages that were skipped because they failed.
+    pub degraded: Vec<String>,
+    /// How long each stage took.
+    pub timings: Vec<(Stage, Duration)>,
+}
+
+/// Who writes answers.
+#[derive(Clone)]
+pub(crate) enum AnswerMode {
+    /// Nobody: passages only.
+    None,
+    /// The best sentences of the passages.
+    Extractive,
+    /// A language model.
+    Generator(Guarded<dyn Generator>),
+}
+
+/// What answers questions.
+pub(crate) struct Querier {
+    pub(crate) state: State,
+    pub(crate) embedder: Guarded<dyn Embedder>,
+    pub(crate) store: Guarded<dyn VectorStore>,
+    pub(crate) reranker: Option<Guarded<dyn Reranker>>,
+    pub(crate) mode: AnswerMode,
+    pub(crate) top_k: usize,
+    pub(crate) abstain_below: f32,
+}
+
+impl Querier {
+    pub(crate) async fn search(
+        &self,
+        operation_id: OperationId,
+        text: &str,
+        options: &QueryOptions,
+    ) -> Result<SearchReply> {
+        let question = checked(text)?;
+        let mut timings = Timings::default();
+        let found = self.retrieve(question, options, &mut timings).await?;
+        Ok(SearchReply {
+            operation_id,
+            hits: found.hits,
+            degraded: found.degraded,
+            timings: timings.0,
+        })
+    }
+
+    pub(crate) async fn query(
+        &self,
+        operation_id: OperationId,
+        text: &str,
+        options: &QueryOptions,
+    ) -> Result<QueryReply> {
+        let question = checked(text)?;
+        let mut timings = Timings::default();
+        let found = self.retrieve(question, options, &mut timings).await?;
+        let passages = retrieve::merge_neighbours(found.hits);
+        let mut degraded = found.degraded;
+        let started = Instant::now();
+        let written = match &self.mode {
+            _ if passages.is_empty() => extract::nothing(),
+            AnswerMode::None => extract::nothing(),
+            AnswerMode::Extractive => {
+                extract::answer(
+                    &self.embedder,
+                    question,
+                    &found.vector,
+                    &passages,
+                    self.abstain_below,
+                )
+                .await?
+            }
+            AnswerMode::Generator(generator) => {
+                match generate::answer(generator, question, &passages).await {
+                    Ok(written) => written,
+                    // The passages are still worth having.
+                    Err(error) => {
+                        tracing::warn!(error = %error.report(), "the generator failed; answering by extraction");
+                        degraded.push("generate".to_owned());
+                        let cut = self.abstain_below;
+                        extract::answer(&self.embedder, question, &found.vector, &passages, cut).await?
+                    }
+                }
+            }
+        };
+        timings.add(Stage::Generate, started);
+        let answer = Answer {
+            text: written.text,
+            citations: written.citations,
+            passages,
+            degraded,
+            model: written.model,
+        };
+        Ok(QueryReply {
+            operation_id,
+            answer,
+            timings: timings.0,
+        })
+    }
+
+    async fn retrieve(
+        &self,
+        question: &str,
+        options: &QueryOptions,
+        timings: &mut Timings,
+    ) -> Result<retrieve::Retrieved> {
+        let spaces = self.state.live_spaces().await?;
+        if spaces.is_empty() {
+            // Nothing is indexed, or nobody speaks in it: no model has to be loaded to find nothing.
+            return Ok(retrieve::Retrieved::default());
+        }
+        crate::index::refuse_other_spaces(&self.state, &self.embedder.space().fingerprint()).await?;
+        self.store.prepare(self.embedder.space()).await?;
+        let top_k = options.top_k.unwrap_or(self.top_k).clamp(1, 1000);
+        let stores = retrieve::Stores {
+            state: &self.state,
+            embedder: &self.embedder,
+            store: &self.store,
+        };
+        let mut found = retrieve::hybrid(stores, question, top_k, &options.filter, timings).await?;
+        if let Some(reranker) = &self.reranker {
+            let started = Instant::now();
+            match retrieve::rerank(reranker, question, &found.hits, top_k).await {
+                Ok(hits) => found.hits = hits,
+                Err(error) => {
+                    tracing::warn!(error = %error.report(), "the reranker failed; keeping the fused order");
+                    found.degraded.push("rerank".to_owned());
+                }
+            }
+            timings.add(Stage::Rerank, started);
+        }
+        found.hits.truncate(top_k);
+        Ok(found)
+    }
+}
+
+/// Durations of stages, in the order they ended.
+#[derive(Default)]
+pub(crate) struct Timings(Vec<(Stage, Duration)>);
+
+impl Timings {
+    pub(crate) fn add(&mut self, stage: Stage, started: Instant) {
+        let elapsed = started.elapsed();
+        tracing::info!(stage = %stage, elapsed_ms = elapsed.as_millis() as u64, "stage completed");
+        self.0.push((stage, elapsed));
+    }
+}
+
+/// What was written as an answer.
+pub(crate) struct Written {
+    pub(crate) text: String,
+    pub(crate) citations: Vec<audiorag_core::model::Citation>,
+    pub(crate) model: String,
+}
+
+fn checked(text: &str) -> Result<&str> {
+    let question = text.trim();
+    if question.is_empty() {
+        return Err(Error::input("the question is empty").with_hint("audiorag query \"what was decided?\""));
+    }
+    let length = question.chars().count();
+    if length > MAX_QUESTION_CHARS {
+        return Err(Error::input(format!(
+            "the question has {length} characters, and {MAX_QUESTION_CHARS} is the most"
+        ))
+        .with_hint("ask about one thing at a time"));
+    }
+    Ok(question)
+}

@@ -1,0 +1,128 @@
+//! Answers without a language model: the sentences that say it, with their times, or an honest nothing.
+
+use super::Written;
+use crate::guard::Guarded;
+use audiorag_core::capability::{Embedder, InputType};
+use audiorag_core::cite;
+use audiorag_core::model::{ChunkLine, Hit};
+use audiorag_core::{Error, Result, Stage};
+use std::collections::HashSet;
+
+/// The most sentences looked at for one question; passages are taken best first.
+const MAX_SENTENCES: usize = 64;
+
+/// The most sentences in an answer.
+const MAX_QUOTED: usize = 3;
+
+/// A sentence is quoted beside the best one when it scores at least this share of it.
+const NEAR_BEST: f32 = 0.85;
+
+/// How much of a sentence's score comes from the question's own words appearing in it. Names and numbers weigh
+/// little in a small embedding model, and are what people ask for.
+const LEXICAL_SHARE: f32 = 0.25;
+
+/// The answer that there is none.
+pub(crate) fn nothing() -> Written {
+    Written {
+        text: String::new(),
+        citations: Vec::new(),
+        model: "extractive".to_owned(),
+    }
+}
+
+/// Quotes the sentences of `passages` that are nearest to the question.
+///
+/// When no sentence reaches `abstain_below` (cosine similarity to the question), nothing is quoted.
+pub(crate) async fn answer(
+    embedder: &Guarded<dyn Embedder>,
+    question: &str,
+    vector: &[f32],
+    passages: &[Hit],
+    abstain_below: f32,
+) -> Result<Written> {
+    let sentences: Vec<(&Hit, &ChunkLine, &str)> = passages
+        .iter()
+        .flat_map(|hit| hit.lines.iter().map(move |line| (hit, line)))
+        .filter_map(|(hit, line)| hit.text.get(line.from..line.to).map(|text| (hit, line, text)))
+        .take(MAX_SENTENCES)
+        .collect();
+    let mut similarities: Vec<f32> = Vec::with_capacity(sentences.len());
+    for batch in sentences.chunks(embedder.limits().max_batch.max(1)) {
+        let texts: Vec<String> = batch.iter().map(|(_, _, text)| (*text).to_owned()).collect();
+        let response = embedder
+            .embed(&texts, InputType::Document)
+            .await
+            .map_err(|error: Error| error.with_stage(Stage::Generate))?;
+        similarities.extend(response.vectors.iter().map(|sentence| dot(sentence, vector)));
+    }
+    let wanted = content_words(question);
+    let mut scored: Vec<(f32, f32, (&Hit, &ChunkLine, &str))> = similarities
+        .into_iter()
+        .zip(sentences)
+        .map(|(similarity, sentence)| {
+            let score = (1.0 - LEXICAL_SHARE) * similarity + LEXICAL_SHARE * coverage(&wanted, sentence.2);
+            (score, similarity, sentence)
+        })
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let Some((best, _, _)) = scored.first().copied() else {
+        return Ok(nothing());
+    };
+    if !scored
+        .iter()
+        .any(|(_, similarity, _)| *similarity >= abstain_below)
+    {
+        tracing::info!(best, abstain_below, "no sentence is near enough to the question");
+        return Ok(nothing());
+    }
+    let mut said = HashSet::new();
+    let mut text = String::new();
+    let mut citations = Vec::new();
+    let near = scored
+        .iter()
+        .filter(|(score, similarity, _)| *score >= best * NEAR_BEST && *similarity >= abstain_below)
+        .filter(|(_, _, (_, _, sentence))| said.insert(sentence.to_lowercase()))
+        .take(MAX_QUOTED);
+    for (_, similarity, (hit, line, sentence)) in near {
+        let marker = citations.len() as u32 + 1;
+        if marker > 1 {
+            text.push('\n');
+        }
+        text.push_str(sentence);
+        text.push_str(&format!(" [{marker}]"));
+        citations.push(cite::citation(marker, hit, Some(line), *similarity));
+    }
+    Ok(Written {
+        text,
+        citations,
+        model: "extractive".to_owned(),
+    })
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+/// The share of the question's content words that a sentence holds, by their first five letters, so that
+/// "decided" meets "decision".
+fn coverage(wanted: &HashSet<String>, sentence: &str) -> f32 {
+    if wanted.is_empty() {
+        return 0.0;
+    }
+    let there = content_words(sentence);
+    wanted.intersection(&there).count() as f32 / wanted.len() as f32
+}
+
+fn content_words(text: &str) -> HashSet<String> {
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|word| word.chars().count() > 3 || word.chars().any(|c| c.is_ascii_digit()))
+        .map(|word| word.to_lowercase().chars().take(5).collect())
+        .filter(|stem: &String| !QUESTION_WORDS.contains(&stem.as_str()))
+        .collect()
+}
+
+/// First letters of words that questions are made of rather than about.
+const QUESTION_WORDS: [&str; 24] = [
+    "what", "when", "where", "which", "whom", "whose", "does", "that", "this", "these", "those", "with",
+    "from", "about", "have", "were", "been", "they", "them", "there", "their", "would", "could", "shoul",
+];

@@ -1,0 +1,238 @@
+//! From settings to guarded providers. Nothing is loaded or connected before its first call.
+
+use crate::guard::{Guarded, Policy};
+use crate::index::{IndexSettings, Verification};
+use crate::query::AnswerMode;
+use crate::settings::{Capability, Settings, VerifyMode};
+use audiorag_audio::SplitSettings;
+use audiorag_core::capability::{Embedder, Generator, Reranker, Transcriber, VectorStore};
+use audiorag_core::chunking::ChunkSettings;
+use audiorag_core::{Error, Result};
+use audiorag_state::State;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Providers of your own. Each that is set takes the place of the configured one.
+#[derive(Clone, Default)]
+pub struct Providers {
+    /// Speech to text.
+    pub transcriber: Option<Arc<dyn Transcriber>>,
+    /// Text to vectors.
+    pub embedder: Option<Arc<dyn Embedder>>,
+    /// Where vectors are kept.
+    pub store: Option<Arc<dyn VectorStore>>,
+    /// Who orders passages.
+    pub reranker: Option<Arc<dyn Reranker>>,
+    /// Who writes answers.
+    pub generator: Option<Arc<dyn Generator>>,
+}
+
+/// What an embedder is wanted for: a single question should not wait for a model tuned to run for hours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Query,
+    Bulk,
+}
+
+/// Builds each provider once, when it is first asked for.
+pub(crate) struct Registry {
+    settings: Arc<Settings>,
+    custom: Providers,
+    built: Mutex<Built>,
+}
+
+#[derive(Default)]
+struct Built {
+    transcriber: Option<Guarded<dyn Transcriber>>,
+    embedder: Option<(Purpose, Guarded<dyn Embedder>)>,
+}
+
+impl Registry {
+    pub(crate) fn new(settings: Arc<Settings>, custom: Providers) -> Self {
+        Self {
+            settings,
+            custom,
+            built: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn transcriber(&self) -> Result<Guarded<dyn Transcriber>> {
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(transcriber) = &built.transcriber {
+            return Ok(transcriber.clone());
+        }
+        let inner = match &self.custom.transcriber {
+            Some(custom) => Arc::clone(custom),
+            None => self.configured_transcriber()?,
+        };
+        let concurrency = self
+            .settings
+            .stt
+            .concurrency
+            .min(inner.limits().concurrency.max(1));
+        let transcriber = Guarded::new(inner, Policy::new(concurrency, None));
+        built.transcriber = Some(transcriber.clone());
+        Ok(transcriber)
+    }
+
+    pub(crate) fn embedder(&self, purpose: Purpose) -> Result<Guarded<dyn Embedder>> {
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((tuned_for, embedder)) = &built.embedder
+            && (*tuned_for == purpose || *tuned_for == Purpose::Bulk)
+        {
+            return Ok(embedder.clone());
+        }
+        let inner = match &self.custom.embedder {
+            Some(custom) => Arc::clone(custom),
+            None => self.configured_embedder(purpose)?,
+        };
+        let concurrency = self
+            .settings
+            .embedding
+            .concurrency
+            .min(inner.limits().concurrency.max(1));
+        let embedder = Guarded::new(inner, Policy::new(concurrency, None));
+        built.embedder = Some((purpose, embedder.clone()));
+        Ok(embedder)
+    }
+
+    pub(crate) fn store(&self, state: &State) -> Result<Guarded<dyn VectorStore>> {
+        let inner: Arc<dyn VectorStore> = match &self.custom.store {
+            Some(custom) => Arc::clone(custom),
+            None => {
+                let provider = &self.settings.vector_store.provider;
+                Capability::VectorStore.check(provider)?;
+                Arc::new(state.vectors())
+            }
+        };
+        Ok(Guarded::new(inner, Policy::new(16, None)))
+    }
+
+    pub(crate) fn reranker(&self) -> Option<Guarded<dyn Reranker>> {
+        let custom = self.custom.reranker.as_ref()?;
+        Some(Guarded::new(Arc::clone(custom), Policy::new(4, None)))
+    }
+
+    pub(crate) fn answer_mode(&self) -> Result<AnswerMode> {
+        if let Some(custom) = &self.custom.generator {
+            return Ok(AnswerMode::Generator(Guarded::new(
+                Arc::clone(custom),
+                Policy::new(4, None),
+            )));
+        }
+        let provider = self.settings.generation.provider.as_str();
+        Capability::Generation.check(provider)?;
+        Ok(if provider == "none" {
+            AnswerMode::None
+        } else {
+            AnswerMode::Extractive
+        })
+    }
+
+    #[cfg(feature = "local")]
+    fn configured_transcriber(&self) -> Result<Arc<dyn Transcriber>> {
+        use audiorag_providers::local::MoonshineTranscriber;
+        Capability::Stt.check(&self.settings.stt.provider)?;
+        let models = self.model_store();
+        let files = models.speech()?;
+        Ok(Arc::new(MoonshineTranscriber::new(
+            files,
+            self.runtime(&models)?,
+            self.settings.stt.concurrency,
+        )))
+    }
+
+    #[cfg(not(feature = "local"))]
+    fn configured_transcriber(&self) -> Result<Arc<dyn Transcriber>> {
+        Capability::Stt.check(&self.settings.stt.provider)?;
+        Err(not_compiled("transcriber"))
+    }
+
+    #[cfg(feature = "local")]
+    fn configured_embedder(&self, purpose: Purpose) -> Result<Arc<dyn Embedder>> {
+        use audiorag_providers::local::{MiniLmEmbedder, MiniLmLoad};
+        Capability::Embedding.check(&self.settings.embedding.provider)?;
+        let models = self.model_store();
+        let files = models.embedding()?;
+        let load = match purpose {
+            Purpose::Query => MiniLmLoad::Quick,
+            Purpose::Bulk => MiniLmLoad::Thorough,
+        };
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(Arc::new(MiniLmEmbedder::new(
+            files,
+            self.runtime(&models)?,
+            load,
+            threads,
+        )))
+    }
+
+    #[cfg(not(feature = "local"))]
+    fn configured_embedder(&self, _purpose: Purpose) -> Result<Arc<dyn Embedder>> {
+        Capability::Embedding.check(&self.settings.embedding.provider)?;
+        Err(not_compiled("embedder"))
+    }
+
+    /// The model files on this machine.
+    #[cfg(feature = "local")]
+    fn model_store(&self) -> crate::models::ModelStore {
+        crate::models::store(&self.settings)
+    }
+
+    #[cfg(feature = "local")]
+    fn runtime(
+        &self,
+        models: &audiorag_providers::local::models::ModelStore,
+    ) -> Result<audiorag_providers::local::Runtime> {
+        let library = match &self.settings.models.onnxruntime_library {
+            Some(library) => library.clone(),
+            None => models.runtime()?,
+        };
+        Ok(audiorag_providers::local::Runtime::new(library))
+    }
+}
+
+#[cfg(not(feature = "local"))]
+fn not_compiled(role: &str) -> Error {
+    Error::config(format!("no {role} is given, and none is part of this build"))
+        .with_hint("rebuild with --features local, or give one of your own with Builder::with_providers")
+}
+
+/// What shapes an index run, from the settings and what the transcriber accepts.
+pub(crate) fn index_settings(
+    settings: &Settings,
+    transcriber: &Guarded<dyn Transcriber>,
+) -> Result<IndexSettings> {
+    let limits = transcriber.limits();
+    if let Some(language) = &settings.stt.language {
+        let primary = language.split('-').next().unwrap_or(language).to_lowercase();
+        if !limits.languages.is_empty() && !limits.languages.contains(&primary) {
+            let info = transcriber.info();
+            return Err(Error::config(format!(
+                "{} does not know the language '{language}'; it knows: {}",
+                info.model,
+                limits.languages.join(", ")
+            ))
+            .with_hint(
+                "choose another AUDIORAG_STT_PROVIDER or AUDIORAG_STT_MODEL, or unset AUDIORAG_STT_LANGUAGE",
+            ));
+        }
+    }
+    Ok(IndexSettings {
+        speech: crate::index::SpeechSettings {
+            split: SplitSettings::new(limits.preferred_part, limits.max_part),
+            language: settings.stt.language.clone(),
+            prompt: settings.stt.prompt.clone(),
+            concurrency: settings.stt.concurrency.min(limits.concurrency.max(1)),
+        },
+        chunks: ChunkSettings::new(settings.chunk.target, settings.chunk.max, settings.chunk.overlap)?,
+        embedding_batch: settings.embedding.batch,
+        source_concurrency: settings.index.source_concurrency,
+        verification: match settings.vector_store.verify_mode {
+            VerifyMode::Off => Verification::Off,
+            VerifyMode::BestEffort => Verification::BestEffort,
+            VerifyMode::Strict => Verification::Strict,
+        },
+        verify_attempts: settings.vector_store.verify_max_attempts,
+        verify_wait: settings.vector_store.verify_wait,
+    })
+}
