@@ -2,7 +2,7 @@
 
 use crate::process::{self, Findings};
 use crate::workspace::Workspace;
-use crate::{coverage, deps, docs, environment, tidy};
+use crate::{coverage, deps, environment, tidy};
 use anyhow::{Result, bail};
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -44,10 +44,6 @@ const GATES: &[Gate] = &[
     Gate {
         name: "rustdoc",
         check: rustdoc,
-    },
-    Gate {
-        name: "docs",
-        check: || findings("docs", docs::check()),
     },
     Gate {
         name: "coverage",

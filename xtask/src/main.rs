@@ -33,7 +33,7 @@ cargo xtask COMMAND
 
   demo                 build the release program, fetch its models, index the sample speech, ask two questions
   test                 fetch what the tests need and run every test
-  gates [NAME...]      fmt, tidy, deps, deny, clippy, rustdoc, docs, coverage; all of them without names
+  gates [NAME...]      fmt, tidy, deps, deny, clippy, rustdoc, coverage; all of them without names
   ci                   test, then gates
   deps                 dependency directions, features, versions and licences
   tidy                 the conventions of the source tree

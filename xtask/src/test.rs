@@ -16,6 +16,11 @@ const TARGETS: &[&str] = &[
     "--examples",
 ];
 
+/// Builds the program, the tests and what they use, as `cargo test` would.
+pub(crate) fn build() -> Result<()> {
+    process::run(process::cargo(&["build"]).args(TARGETS))
+}
+
 /// Builds everything, fetches the models, runs every test and prints the totals.
 pub(crate) fn run() -> Result<()> {
     let started = Instant::now();
@@ -23,7 +28,7 @@ pub(crate) fn run() -> Result<()> {
 
     // The end-to-end tests start the program, which `cargo test` alone would not leave in place.
     process::headline("building the program and its tests");
-    process::run(process::cargo(&["build"]).args(TARGETS))?;
+    build()?;
     println!("built after {}", process::elapsed(started));
 
     process::headline("fetching the local models");
