@@ -100,10 +100,11 @@ impl State {
             .await
     }
 
-    /// Stores vectors of `space`. A key that is stored already keeps its vector.
+    /// Stores vectors of `space`, brought to unit length. A key that is stored already keeps its vector.
     ///
     /// # Errors
-    /// [`Cancelled`](audiorag_core::ErrorKind::Cancelled) when the lease was lost; the vectors are kept.
+    /// [`Protocol`](audiorag_core::ErrorKind::Protocol) for a vector that does not belong to the space, and nothing
+    /// is stored. [`Cancelled`](audiorag_core::ErrorKind::Cancelled) when the lease was lost; the vectors are kept.
     pub async fn save_embeddings(
         &self,
         lease: &Lease,
@@ -112,12 +113,15 @@ impl State {
     ) -> Result<()> {
         self.db
             .explain("store embeddings", async {
+                let mut unit = Vec::with_capacity(rows.len());
+                for (key, vector) in rows {
+                    let mut vector = vector.clone();
+                    space::check_unit(space, &mut vector)?;
+                    unit.push((key.as_str(), stored::write_vector(&vector)));
+                }
                 let tx = self.db.begin().await?;
                 let space_id = space::number(&tx, space).await?;
-                let rows = rows
-                    .iter()
-                    .map(|(key, vector)| (key.as_str(), stored::write_vector(vector)));
-                space::insert_embeddings(&tx, space_id, rows).await?;
+                space::insert_embeddings(&tx, space_id, &unit).await?;
                 commit_and_fence(tx, lease).await
             })
             .await

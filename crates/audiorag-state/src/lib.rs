@@ -21,6 +21,7 @@ mod revision;
 mod source;
 mod space;
 mod stored;
+mod vectors;
 
 pub use db::StateOptions;
 pub use migration::{MigrationStep, SchemaStatus, migrate, rollback, schema_status};
@@ -28,6 +29,7 @@ pub use records::{
     CacheKind, CacheStats, Claim, Failure, Lease, NewChunk, NewSource, Outcome, Owner, PartRow, Retirement,
     RevisionFacts, RevisionPlan, RevisionRecord, SourceRecord, StoredChunk,
 };
+pub use vectors::EmbeddedVectorStore;
 
 use audiorag_core::Result;
 use std::path::Path;
@@ -37,6 +39,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct State {
     db: Arc<db::Db>,
+    indexes: Arc<vectors::Indexes>,
 }
 
 impl State {
@@ -48,7 +51,10 @@ impl State {
     /// migration.
     pub async fn open(options: StateOptions) -> Result<Self> {
         let db = db::Db::open(options).await?;
-        Ok(Self { db: Arc::new(db) })
+        Ok(Self {
+            db: Arc::new(db),
+            indexes: Arc::default(),
+        })
     }
 
     /// Closes all connections and writes the journal back into the database file.
@@ -64,5 +70,11 @@ impl State {
     /// Whether nothing can be written.
     pub fn is_read_only(&self) -> bool {
         self.db.is_read_only()
+    }
+
+    /// The vector store inside the database. It starts without a space: call
+    /// [`prepare`](audiorag_core::capability::VectorStore::prepare) first.
+    pub fn vectors(&self) -> EmbeddedVectorStore {
+        EmbeddedVectorStore::new(Arc::clone(&self.db), Arc::clone(&self.indexes))
     }
 }

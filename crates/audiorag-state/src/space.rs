@@ -65,10 +65,10 @@ fn from_row(row: entity::space::Model) -> EmbeddingSpace {
 }
 
 /// Writes vectors that are not there yet; the first vector under a key stays. Returns how many were new.
-pub(crate) async fn insert_embeddings<'a>(
+pub(crate) async fn insert_embeddings(
     connection: &impl ConnectionTrait,
     space_id: i64,
-    rows: impl IntoIterator<Item = (&'a str, Vec<u8>)>,
+    rows: &[(&str, Vec<u8>)],
 ) -> Attempt<u64> {
     let created = now();
     let mut new = 0;
@@ -77,10 +77,30 @@ pub(crate) async fn insert_embeddings<'a>(
             .execute_raw(sql(
                 "INSERT INTO embedding (embedding_key, space_id, vector, created_at) VALUES ($1, $2, $3, $4)
                  ON CONFLICT (embedding_key, space_id) DO NOTHING",
-                [key.into(), space_id.into(), vector.into(), created.into()],
+                [
+                    (*key).into(),
+                    space_id.into(),
+                    vector.clone().into(),
+                    created.into(),
+                ],
             ))
             .await?
             .rows_affected();
     }
     Ok(new)
+}
+
+/// Checks that a vector belongs to the space and brings it to unit length; one that has it stays as it is, bit by
+/// bit.
+pub(crate) fn check_unit(space: &EmbeddingSpace, vector: &mut [f32]) -> Result<(), Error> {
+    let mut unit = vector.to_vec();
+    space.normalize(&mut unit)?;
+    let differs = vector
+        .iter()
+        .zip(&unit)
+        .any(|(old, new)| (old - new).abs() > 1e-5);
+    if differs {
+        vector.copy_from_slice(&unit);
+    }
+    Ok(())
 }

@@ -260,3 +260,6 @@ fn restrict(path: &Path) -> std::io::Result<()> {
     }
     std::fs::File::open(path)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! Up, down and up again; newer, foreign and damaged files; the copy before a rewrite.
+
+use super::*;
+use crate::State;
+use audiorag_core::ErrorKind;
+use sea_orm::DbErr;
+use sea_orm_migration::{MigrationName, SchemaManager, async_trait};
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+fn scratch() -> (TempDir, StateOptions) {
+    let directory = tempfile::tempdir().unwrap();
+    let options = StateOptions::new(directory.path().join("state.db"));
+    (directory, options)
+}
+
+/// Everything that was created, as SQLite keeps it.
+async fn schema(options: &StateOptions) -> String {
+    let connection = db::connect(options, 1, |options| options.read_only(true))
+        .await
+        .unwrap();
+    let rows = connection
+        .query_all_raw(sql(
+            "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'
+             AND name NOT LIKE 'chunk_fts_%' AND name <> 'seaql_migrations' ORDER BY type, name",
+            [],
+        ))
+        .await
+        .unwrap();
+    let statements: Vec<String> = rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect();
+    connection.close().await.unwrap();
+    statements.join(";\n")
+}
+
+async fn run(options: &StateOptions, statement: &str) {
+    let connection = db::connect_writer(options).await.unwrap();
+    connection.execute_unprepared(statement).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// The newest released version rewrites nothing; this one pretends to.
+struct Rewriting;
+
+struct NextMigration;
+
+impl MigrationName for NextMigration {
+    fn name(&self) -> &'static str {
+        "m29990101_000000_rewrite"
+    }
+}
+
+#[async_trait::async_trait]
+#[expect(elided_lifetimes_in_paths, reason = "as the trait has it")]
+impl MigrationTrait for NextMigration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .get_connection()
+            .execute_unprepared("UPDATE source SET title = 'rewritten'")
+            .await?;
+        manager
+            .get_connection()
+            .execute_unprepared("CREATE TABLE next (id INTEGER)")
+            .await
+            .map(drop)
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .get_connection()
+            .execute_unprepared("DROP TABLE next")
+            .await
+            .map(drop)
+    }
+
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+}
+
+impl MigratorTrait for Rewriting {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        let mut all = Released::migrations();
+        all.push(Box::new(NextMigration));
+        all
+    }
+}
+
+impl Plan for Rewriting {
+    fn rewriting() -> &'static [&'static str] {
+        &["m29990101_000000_rewrite"]
+    }
+}
+
+#[tokio::test]
+async fn the_schema_is_the_reviewed_one() {
+    let (_directory, options) = scratch();
+    migrate(&options).await.unwrap();
+    insta::assert_snapshot!(schema(&options).await);
+}
+
+#[tokio::test]
+async fn up_down_up_gives_the_same_schema() {
+    let (_directory, options) = scratch();
+    assert_eq!(schema_status(&options).await.unwrap().pending.len(), 1);
+    assert!(!options.path.exists());
+    let status = migrate(&options).await.unwrap();
+    assert!(status.pending.is_empty());
+    assert_eq!(status.current(), Some("m20261123_000001_create_tables"));
+    let first = schema(&options).await;
+    let status = rollback(&options, 1).await.unwrap();
+    assert_eq!((status.current(), status.pending.len()), (None, 1));
+    assert_eq!(schema(&options).await, "");
+    assert!(
+        backups(&options)
+            .iter()
+            .any(|name| name.ends_with("m20261123_000001_create_tables"))
+    );
+    migrate(&options).await.unwrap();
+    assert_eq!(schema(&options).await, first);
+    // Nothing to do, and nothing done.
+    assert!(migrate(&options).await.unwrap().pending.is_empty());
+}
+
+fn backups(options: &StateOptions) -> Vec<String> {
+    std::fs::read_dir(options.path.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains(".backup-"))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_rewriting_migration_leaves_a_copy() {
+    let (_directory, options) = scratch();
+    let state = State::open(options.clone()).await.unwrap();
+    let new = crate::NewSource {
+        locator: audiorag_core::Locator::File(PathBuf::from("/a/before.mp3")),
+        fingerprint: None,
+        media: None,
+        title: None,
+    };
+    state.add_source(&new).await.unwrap();
+    state.close().await;
+    let connection = db::connect_writer(&options).await.unwrap();
+    apply::<Rewriting>(&connection, &options.path).await.unwrap();
+    apply::<Rewriting>(&connection, &options.path).await.unwrap();
+    connection.close().await.unwrap();
+    let names = backups(&options);
+    assert_eq!(names, ["state.db.backup-m20261123_000001_create_tables"]);
+    let copy = StateOptions::new(options.path.with_file_name(&names[0]));
+    let state = State::open(copy.clone()).await.unwrap();
+    assert_eq!(state.list_sources().await.unwrap()[0].title, "before");
+    state.close().await;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(
+            std::fs::metadata(&copy.path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+    }
+    // The database itself is too new for the released program.
+    for error in [
+        State::open(options.clone()).await.err().unwrap(),
+        schema_status(&options).await.unwrap_err(),
+        rollback(&options, 1).await.unwrap_err(),
+        State::open(StateOptions {
+            read_only: true,
+            ..options.clone()
+        })
+        .await
+        .err()
+        .unwrap(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::State);
+        assert!(error.message().contains("m29990101_000000_rewrite"), "{error}");
+        assert!(
+            error.message().contains("m20261123_000001_create_tables"),
+            "{error}"
+        );
+        assert!(error.hint().unwrap().contains("newer audiorag"));
+    }
+    // The program that knows it can go back.
+    let connection = db::connect_writer(&options).await.unwrap();
+    roll_back_on::<Rewriting>(&connection, &options.path, 1)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    assert!(State::open(options).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_failing_migration_changes_nothing() {
+    let (_directory, options) = scratch();
+    migrate(&options).await.unwrap();
+    run(&options, "CREATE TABLE next (other TEXT)").await;
+    let before = schema(&options).await;
+    let connection = db::connect_writer(&options).await.unwrap();
+    let error = apply::<Rewriting>(&connection, &options.path).await.unwrap_err();
+    connection.close().await.unwrap();
+    assert_eq!(error.kind(), ErrorKind::State);
+    assert_eq!(schema(&options).await, before);
+    assert!(schema_status(&options).await.unwrap().pending.is_empty());
+}
+
+#[tokio::test]
+async fn foreign_and_damaged_files_are_refused() {
+    let (_directory, options) = scratch();
+    run_on_fresh(&options, "CREATE TABLE customers (id INTEGER)").await;
+    let error = State::open(options.clone()).await.err().unwrap();
+    assert!(error.message().contains("another program"), "{error}");
+    let (_directory, options) = scratch();
+    std::fs::write(
+        &options.path,
+        b"this is a text, and a long one, but it is not a database at all",
+    )
+    .unwrap();
+    let error = State::open(options.clone()).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::State);
+    assert!(error.message().contains("not a database"), "{error}");
+    let (_directory, options) = scratch();
+    migrate(&options).await.unwrap();
+    let mut bytes = std::fs::read(&options.path).unwrap();
+    for byte in &mut bytes[100..2000] {
+        *byte ^= 0x5a;
+    }
+    std::fs::write(&options.path, &bytes).unwrap();
+    let error = State::open(options.clone()).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::State);
+    assert!(error.message().contains("damaged"), "{error}");
+    assert!(error.hint().unwrap().contains("backup"));
+}
+
+async fn run_on_fresh(options: &StateOptions, statement: &str) {
+    std::fs::write(&options.path, b"").unwrap();
+    run(options, statement).await;
+}
+
+#[tokio::test]
+async fn rolling_back_nothing_is_an_error() {
+    let (_directory, options) = scratch();
+    assert_eq!(rollback(&options, 1).await.unwrap_err().kind(), ErrorKind::State);
+}

@@ -1,0 +1,432 @@
+//! The rows of the embedded vector store: what is true, whatever the side files say.
+
+use crate::db::{Db, placeholders, sql};
+use crate::fault::Attempt;
+use crate::{space, stored};
+use audiorag_core::capability::{Selector, VectorMatch, VectorRecord};
+use audiorag_core::id::ChunkId;
+use audiorag_core::model::Filter;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
+use simsimd::SpatialSimilarity as _;
+use std::collections::BTreeSet;
+
+/// Values of one list in a statement.
+const LIST: usize = 500;
+/// Vectors read at once while scanning the database.
+const PAGE: i64 = 4096;
+
+/// A vector that passed the filter, with its exact score.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Scored {
+    pub(super) record: String,
+    pub(super) score: f32,
+}
+
+/// The random name of the database.
+pub(super) async fn store_epoch(db: &Db) -> Attempt<String> {
+    let row = db
+        .reader()
+        .query_one_raw(sql("SELECT value FROM meta WHERE name = 'store_epoch'", []))
+        .await?;
+    match row {
+        Some(row) => Ok(row.try_get_by_index(0)?),
+        None => Err(audiorag_core::Error::state("the database has no name of its own")
+            .with_hint("run 'audiorag doctor' to check the database")
+            .into()),
+    }
+}
+
+/// The newest vector of a space, or 0.
+pub(super) async fn newest(db: &Db, space_id: i64) -> Attempt<i64> {
+    let row = db
+        .reader()
+        .query_one_raw(sql(
+            "SELECT max(id) FROM vector WHERE space_id = $1",
+            [space_id.into()],
+        ))
+        .await?;
+    let newest: Option<i64> = match row {
+        Some(row) => row.try_get_by_index(0)?,
+        None => None,
+    };
+    Ok(newest.unwrap_or_default())
+}
+
+/// The highest number that a vector ever had.
+pub(super) async fn last_number(db: &Db) -> Attempt<i64> {
+    let row = db
+        .reader()
+        .query_one_raw(sql("SELECT seq FROM sqlite_sequence WHERE name = 'vector'", []))
+        .await?;
+    match row {
+        Some(row) => Ok(row.try_get_by_index(0)?),
+        None => Ok(0),
+    }
+}
+
+/// The newest vector of a space whose number is not above `last`.
+pub(super) async fn newest_up_to(db: &Db, space_id: i64, last: i64) -> Attempt<Option<(i64, Vec<f32>)>> {
+    let row = db
+        .reader()
+        .query_one_raw(sql(
+            "SELECT v.id, e.vector FROM vector v JOIN embedding e ON e.id = v.embedding_id
+             WHERE v.space_id = $1 AND v.id <= $2 ORDER BY v.id DESC LIMIT 1",
+            [space_id.into(), last.into()],
+        ))
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let vector: Vec<u8> = row.try_get_by_index(1)?;
+    Ok(Some((row.try_get_by_index(0)?, stored::read_vector(&vector))))
+}
+
+/// The vectors behind number `after`, oldest first, some at a time.
+pub(super) async fn page(db: &Db, space_id: i64, after: i64) -> Attempt<Vec<(i64, Vec<f32>)>> {
+    let rows = db
+        .reader()
+        .query_all_raw(sql(
+            "SELECT v.id, e.vector FROM vector v JOIN embedding e ON e.id = v.embedding_id
+             WHERE v.space_id = $1 AND v.id > $2 ORDER BY v.id LIMIT $3",
+            [space_id.into(), after.into(), PAGE.into()],
+        ))
+        .await?;
+    let mut page = Vec::with_capacity(rows.len());
+    for row in rows {
+        let vector: Vec<u8> = row.try_get_by_index(1)?;
+        page.push((row.try_get_by_index(0)?, stored::read_vector(&vector)));
+    }
+    Ok(page)
+}
+
+/// The filter as SQL conditions on vector `v`, its values appended to `values`.
+fn conditions(filter: &Filter, values: &mut Vec<Value>) -> String {
+    let mut text = String::new();
+    if !filter.sources.is_empty() {
+        let list = placeholders(values.len() + 1, filter.sources.len());
+        text.push_str(&format!(" AND v.source_id IN ({list})"));
+        values.extend(filter.sources.iter().map(|source| Value::from(source.as_str())));
+    }
+    if !filter.speakers.is_empty() {
+        let list = placeholders(values.len() + 1, filter.speakers.len());
+        text.push_str(&format!(
+            " AND v.id IN (SELECT vector_id FROM vector_speaker WHERE speaker IN ({list}))"
+        ));
+        values.extend(
+            filter
+                .speakers
+                .iter()
+                .map(|speaker| Value::from(speaker.as_str())),
+        );
+    }
+    let mut compare = |condition: &str, value: Value| {
+        text.push_str(&format!(" AND {condition} ${}", values.len() + 1));
+        values.push(value);
+    };
+    if let Some(language) = &filter.language {
+        compare("v.language =", language.as_str().into());
+    }
+    if let Some(day) = &filter.after {
+        compare("v.date >=", day.as_str().into());
+    }
+    if let Some(day) = &filter.before {
+        compare("v.date <=", day.as_str().into());
+    }
+    if let Some(within) = filter.within {
+        compare("v.start_ms <", (within.end().as_millis() as i64).into());
+        compare("v.end_ms >", (within.start().as_millis() as i64).into());
+        if within.is_empty() {
+            text.push_str(" AND 1 = 0");
+        }
+        // Nothing overlaps with a span of no length.
+        text.push_str(" AND v.start_ms < v.end_ms");
+    }
+    text
+}
+
+/// The numbers of the vectors that pass the filter, rising, or `None` when they are more than `most`.
+pub(super) async fn matching(
+    db: &Db,
+    space_id: i64,
+    filter: &Filter,
+    most: usize,
+) -> Attempt<Option<Vec<i64>>> {
+    let mut values = vec![space_id.into()];
+    let conditions = conditions(filter, &mut values);
+    values.push((most as i64 + 1).into());
+    // As one row: reading a row costs more than reading a number.
+    let text = format!(
+        "SELECT group_concat(id) FROM (SELECT v.id AS id FROM vector v WHERE v.space_id = $1{conditions}
+         LIMIT ${})",
+        values.len()
+    );
+    let row = db.reader().query_one_raw(sql(&text, values)).await?;
+    let list: Option<String> = match row {
+        Some(row) => row.try_get_by_index(0)?,
+        None => None,
+    };
+    let mut ids: Vec<i64> = list
+        .unwrap_or_default()
+        .split(',')
+        .filter_map(|number| number.parse().ok())
+        .collect();
+    ids.sort_unstable();
+    Ok((ids.len() <= most).then_some(ids))
+}
+
+/// The exact scores of those of the numbered vectors that are still there and pass the filter.
+pub(super) async fn score(
+    db: &Db,
+    space_id: i64,
+    ids: &[i64],
+    filter: &Filter,
+    query: &[f32],
+) -> Attempt<Vec<Scored>> {
+    let mut scored = Vec::with_capacity(ids.len());
+    for batch in ids.chunks(LIST) {
+        let mut values = vec![space_id.into()];
+        let conditions = conditions(filter, &mut values);
+        let list = placeholders(values.len() + 1, batch.len());
+        values.extend(batch.iter().map(|id| Value::from(*id)));
+        let text = format!(
+            "SELECT v.record_id, e.vector FROM vector v JOIN embedding e ON e.id = v.embedding_id
+             WHERE v.space_id = $1{conditions} AND v.id IN ({list})"
+        );
+        for row in db.reader().query_all_raw(sql(&text, values)).await? {
+            let vector: Vec<u8> = row.try_get_by_index(1)?;
+            scored.push(Scored {
+                record: row.try_get_by_index(0)?,
+                score: dot(&vector, query),
+            });
+        }
+    }
+    Ok(scored)
+}
+
+/// The `wanted` nearest vectors behind number `after` that pass the filter, by comparing each: slow and exact.
+pub(super) async fn scan(
+    db: &Db,
+    space_id: i64,
+    after: i64,
+    filter: &Filter,
+    query: &[f32],
+    wanted: usize,
+) -> Attempt<Vec<Scored>> {
+    let mut best: Vec<Scored> = Vec::new();
+    let mut last = after;
+    loop {
+        let mut values = vec![space_id.into(), last.into(), PAGE.into()];
+        let conditions = conditions(filter, &mut values);
+        let text = format!(
+            "SELECT v.id, v.record_id, e.vector FROM vector v JOIN embedding e ON e.id = v.embedding_id
+             WHERE v.space_id = $1 AND v.id > $2{conditions} ORDER BY v.id LIMIT $3"
+        );
+        let rows = db.reader().query_all_raw(sql(&text, values)).await?;
+        let count = rows.len() as i64;
+        for row in rows {
+            last = row.try_get_by_index(0)?;
+            let vector: Vec<u8> = row.try_get_by_index(2)?;
+            best.push(Scored {
+                record: row.try_get_by_index(1)?,
+                score: dot(&vector, query),
+            });
+        }
+        keep_best(&mut best, wanted);
+        if count < PAGE {
+            return Ok(best);
+        }
+    }
+}
+
+/// Sorts, best first, and keeps the first `wanted`.
+pub(super) fn keep_best(scored: &mut Vec<Scored>, wanted: usize) {
+    scored.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.record.cmp(&b.record)));
+    scored.dedup_by(|a, b| a.record == b.record);
+    scored.truncate(wanted);
+}
+
+/// The answer in the words of the capability.
+pub(super) fn matches(scored: Vec<Scored>) -> Vec<VectorMatch> {
+    scored
+        .into_iter()
+        .map(|found| VectorMatch {
+            id: ChunkId::from_stored(found.record),
+            score: found.score.clamp(-1.0, 1.0),
+        })
+        .collect()
+}
+
+fn dot(stored_vector: &[u8], query: &[f32]) -> f32 {
+    let vector = stored::read_vector(stored_vector);
+    f32::dot(&vector, query).map_or(f32::NEG_INFINITY, |product| product as f32)
+}
+
+/// Writes records of one space, replacing those with equal ids. A record that is there already, equal in all that
+/// can be filtered or compared, keeps its number.
+pub(super) async fn upsert(tx: &DatabaseTransaction, space_id: i64, records: &[VectorRecord]) -> Attempt<()> {
+    let vectors: Vec<(&str, Vec<u8>)> = records
+        .iter()
+        .map(|record| {
+            (
+                record.embedding_key.as_str(),
+                stored::write_vector(&record.vector),
+            )
+        })
+        .collect();
+    space::insert_embeddings(tx, space_id, &vectors).await?;
+    for record in records {
+        let speakers: BTreeSet<&str> = record.speakers.iter().map(String::as_str).collect();
+        if is_stored(tx, space_id, record, &speakers).await? {
+            continue;
+        }
+        delete_where(
+            tx,
+            "record_id = $1 AND space_id = $2",
+            vec![record.id.as_str().into(), space_id.into()],
+        )
+        .await?;
+        let inserted = tx
+            .query_one_raw(sql(
+                "INSERT INTO vector (record_id, source_id, revision_id, space_id, embedding_id, start_ms, end_ms,
+                 language, date) SELECT $1, $2, $3, $4, e.id, $5, $6, $7, $8 FROM embedding e
+                 WHERE e.embedding_key = $9 AND e.space_id = $4 RETURNING id",
+                [
+                    record.id.as_str().into(),
+                    record.source_id.as_str().into(),
+                    record.revision.0.into(),
+                    space_id.into(),
+                    (record.span.start().as_millis() as i64).into(),
+                    (record.span.end().as_millis() as i64).into(),
+                    record.language.clone().into(),
+                    record.date.clone().into(),
+                    record.embedding_key.as_str().into(),
+                ],
+            ))
+            .await?;
+        let id: i64 = match inserted {
+            Some(row) => row.try_get_by_index(0)?,
+            None => return Err(audiorag_core::Error::internal("a vector was not stored").into()),
+        };
+        for speaker in speakers {
+            tx.execute_raw(sql(
+                "INSERT INTO vector_speaker (speaker, vector_id) VALUES ($1, $2)",
+                [speaker.into(), id.into()],
+            ))
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+async fn is_stored(
+    tx: &DatabaseTransaction,
+    space_id: i64,
+    record: &VectorRecord,
+    speakers: &BTreeSet<&str>,
+) -> Attempt<bool> {
+    let row = tx
+        .query_one_raw(sql(
+            "SELECT v.id FROM vector v JOIN embedding e ON e.id = v.embedding_id
+             WHERE v.record_id = $1 AND v.space_id = $2 AND v.source_id = $3 AND v.revision_id = $4
+             AND v.start_ms = $5 AND v.end_ms = $6 AND v.language IS NOT DISTINCT FROM $7
+             AND v.date IS NOT DISTINCT FROM $8 AND e.embedding_key = $9",
+            [
+                record.id.as_str().into(),
+                space_id.into(),
+                record.source_id.as_str().into(),
+                record.revision.0.into(),
+                (record.span.start().as_millis() as i64).into(),
+                (record.span.end().as_millis() as i64).into(),
+                record.language.clone().into(),
+                record.date.clone().into(),
+                record.embedding_key.as_str().into(),
+            ],
+        ))
+        .await?;
+    let Some(row) = row else { return Ok(false) };
+    let id: i64 = row.try_get_by_index(0)?;
+    let rows = tx
+        .query_all_raw(sql(
+            "SELECT speaker FROM vector_speaker WHERE vector_id = $1",
+            [id.into()],
+        ))
+        .await?;
+    let mut stored = BTreeSet::new();
+    for row in rows {
+        stored.insert(row.try_get_by_index::<String>(0)?);
+    }
+    Ok(stored.iter().map(String::as_str).eq(speakers.iter().copied()))
+}
+
+/// A selector as conditions on `vector`, one for each statement that is needed. A source's or chunk's vectors are
+/// meant in every space: a revision that was made with another model has to go as well. `None` for the space means
+/// that none is prepared.
+fn selections(selector: &Selector, space_id: Option<i64>) -> Vec<(String, Vec<Value>)> {
+    match selector {
+        Selector::Source(source) => vec![("source_id = $1".into(), vec![source.as_str().into()])],
+        Selector::Revision(source, revision) => vec![(
+            "source_id = $1 AND revision_id = $2".into(),
+            vec![source.as_str().into(), revision.0.into()],
+        )],
+        Selector::Chunks(ids) => {
+            let distinct: BTreeSet<&str> = ids.iter().map(ChunkId::as_str).collect();
+            let distinct: Vec<&str> = distinct.into_iter().collect();
+            distinct
+                .chunks(LIST)
+                .map(|batch| {
+                    let list = placeholders(1, batch.len());
+                    (
+                        format!("record_id IN ({list})"),
+                        batch.iter().map(|id| Value::from(*id)).collect(),
+                    )
+                })
+                .collect()
+        }
+        Selector::All => space_id
+            .map(|space| ("space_id = $1".into(), vec![space.into()]))
+            .into_iter()
+            .collect(),
+    }
+}
+
+async fn delete_where(tx: &DatabaseTransaction, condition: &str, values: Vec<Value>) -> Attempt<u64> {
+    let text = format!("DELETE FROM vector WHERE {condition}");
+    Ok(tx.execute_raw(sql(&text, values)).await?.rows_affected())
+}
+
+/// Removes what is selected and returns how much that was.
+pub(super) async fn delete(
+    tx: &DatabaseTransaction,
+    selector: &Selector,
+    space_id: Option<i64>,
+) -> Attempt<u64> {
+    let mut deleted = 0;
+    for (condition, values) in selections(selector, space_id) {
+        deleted += delete_where(tx, &condition, values).await?;
+    }
+    Ok(deleted)
+}
+
+/// Counts what is selected.
+pub(super) async fn count(db: &Db, selector: &Selector, space_id: Option<i64>) -> Attempt<u64> {
+    let mut total = 0;
+    for (condition, values) in selections(selector, space_id) {
+        let text = format!("SELECT count(*) FROM vector WHERE {condition}");
+        if let Some(row) = db.reader().query_one_raw(sql(&text, values)).await? {
+            let count: i64 = row.try_get_by_index(0)?;
+            total += count.max(0) as u64;
+        }
+    }
+    Ok(total)
+}
+
+/// Counts everything, in every space.
+pub(super) async fn total(db: &Db) -> Attempt<u64> {
+    let row = db
+        .reader()
+        .query_one_raw(sql("SELECT count(*) FROM vector", []))
+        .await?;
+    let count: i64 = match row {
+        Some(row) => row.try_get_by_index(0)?,
+        None => 0,
+    };
+    Ok(count.max(0) as u64)
+}
