@@ -73,8 +73,10 @@ async fn main() -> Result<()> {
         model: "loudness".into(),
         version: 1,
     };
-    let mut providers = Providers::default();
-    providers.transcriber = Some(Arc::new(Loudness(info)));
+    let providers = Providers {
+        transcriber: Some(Arc::new(Loudness(info))),
+        ..Providers::default()
+    };
     let audiorag = AudioRag::builder(settings)
         .with_providers(providers)
         .open()

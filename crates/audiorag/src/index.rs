@@ -209,10 +209,10 @@ impl Indexer {
             .await?;
         let target = match identity {
             Identity::Work(target) => *target,
-            Identity::Unchanged(source, reason) => {
+            Identity::Unchanged(source_id, reason) => {
                 return Ok(SourceOutcome::Skipped(SkippedSource {
                     source: stages.source().to_owned(),
-                    source_id: source.id,
+                    source_id,
                     reason,
                 }));
             }
@@ -333,17 +333,15 @@ impl Indexer {
         let parts = stages
             .run(
                 Stage::Transcribe,
-                transcribe::transcribe(
+                transcribe::Transcription {
                     state,
-                    &self.transcriber,
-                    &self.settings.speech,
+                    transcriber: &self.transcriber,
+                    settings: &self.settings.speech,
                     lease,
                     revision,
                     target,
-                    media.duration,
-                    stages,
-                    &cancel,
-                ),
+                }
+                .run(media.duration, stages, &cancel),
             )
             .await?;
         state.set_status(lease, SourceStatus::Transcribed).await?;

@@ -96,13 +96,11 @@ impl Registry {
     }
 
     pub(crate) fn store(&self, state: &State) -> Result<Guarded<dyn VectorStore>> {
-        let inner: Arc<dyn VectorStore> = match &self.custom.store {
-            Some(custom) => Arc::clone(custom),
-            None => {
-                let provider = &self.settings.vector_store.provider;
-                Capability::VectorStore.check(provider)?;
-                Arc::new(state.vectors())
-            }
+        let inner: Arc<dyn VectorStore> = if let Some(custom) = &self.custom.store {
+            Arc::clone(custom)
+        } else {
+            Capability::VectorStore.check(&self.settings.vector_store.provider)?;
+            Arc::new(state.vectors())
         };
         Ok(Guarded::new(inner, Policy::new(16, None)))
     }

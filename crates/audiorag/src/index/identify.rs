@@ -1,6 +1,6 @@
 //! Which source is this, and does anything have to be done?
 
-use audiorag_core::id::{ConfigHash, ContentHash};
+use audiorag_core::id::{ConfigHash, ContentHash, SourceId};
 use audiorag_core::model::{Discovered, Fingerprint, SourceStatus};
 use audiorag_core::{Error, Locator, Result};
 use audiorag_state::{NewSource, SourceRecord, State};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(crate) enum Identity {
     /// The live revision is what would be built.
-    Unchanged(SourceRecord, String),
+    Unchanged(SourceId, String),
     /// There is work.
     Work(Box<Target>),
 }
@@ -43,7 +43,7 @@ pub(crate) async fn identify(
         && last.modified == found.modified
         && is_current(state, source, &last.content, config).await?
     {
-        return Ok(Identity::Unchanged(source.clone(), unchanged(source)));
+        return Ok(Identity::Unchanged(source.id.clone(), unchanged(source)));
     }
     let fingerprint = blocking({
         let path = path.clone();
@@ -61,7 +61,7 @@ pub(crate) async fn identify(
         } else {
             unchanged(&source)
         };
-        return Ok(Identity::Unchanged(source, reason));
+        return Ok(Identity::Unchanged(source.id, reason));
     }
     Ok(Identity::Work(Box::new(Target {
         source,

@@ -100,15 +100,13 @@ pub(crate) async fn verify(
         return Ok(());
     }
     let message = format!("the vector store holds {found} of {expected} vectors that were written");
-    match mode {
-        Verification::Strict => Err(Error::unavailable(message).with_hint(
+    if mode == Verification::Strict {
+        return Err(Error::unavailable(message).with_hint(
             "run the same command again: nothing is paid for twice; the earlier index stays in use",
-        )),
-        _ => {
-            stages.warn(message);
-            Ok(())
-        }
+        ));
     }
+    stages.warn(message);
+    Ok(())
 }
 
 /// Removes the vectors of replaced and deleted revisions. What fails stays in the outbox for the next run.

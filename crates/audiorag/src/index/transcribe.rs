@@ -44,88 +44,167 @@ enum Done {
     Silent,
 }
 
-/// Decodes, splits and transcribes a source into `revision`. `announced` is the length its headers give, for
-/// progress.
-///
-/// When one part fails or `cancel` fires, no further part is started, those in flight are finished and stored,
-/// and then the failure is returned.
-pub(crate) async fn transcribe(
-    state: &State,
-    transcriber: &Guarded<dyn Transcriber>,
-    settings: &SpeechSettings,
-    lease: &Lease,
-    revision: RevisionId,
-    target: &Target,
-    announced: Option<MediaTime>,
-    stages: Stages<'_>,
-    cancel: &CancellationToken,
-) -> Result<PartsReport> {
-    let (sender, receiver) = mpsc::channel::<AudioPart>(DECODED_AHEAD);
-    let decoder = tokio::task::spawn_blocking({
-        let (path, split, span) = (
-            target.path.clone(),
-            settings.split.clone(),
-            tracing::Span::current(),
-        );
-        move || span.in_scope(|| decode(&path, split, &sender))
-    });
-    let stop = cancel.child_token();
-    let parts = futures_util::stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|part| (part, receiver))
-    });
-    let results = parts
-        .take_until(stop.clone().cancelled_owned())
-        .map(|part| async move {
-            let (index, span) = (part.index, part.span);
-            let done = one_part(state, transcriber, settings, lease, revision, target, part).await;
-            done.map_err(|error| error.with_context("part", index))
-                .map(|done| (index, span, done))
-        })
-        .buffer_unordered(settings.concurrency.max(1));
-    let mut results = Box::pin(results);
-    let mut report = PartsReport::default();
-    let mut failure: Option<Error> = None;
-    while let Some(result) = results.next().await {
-        match result {
-            Ok((index, span, done)) => {
-                match done {
-                    Done::Transcribed => report.transcribed += 1,
-                    Done::Reused => report.reused += 1,
-                    Done::Silent => report.silent += 1,
+/// One source's way from its file to the stored transcripts of its parts.
+#[derive(Clone, Copy)]
+pub(crate) struct Transcription<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) transcriber: &'a Guarded<dyn Transcriber>,
+    pub(crate) settings: &'a SpeechSettings,
+    pub(crate) lease: &'a Lease,
+    pub(crate) revision: RevisionId,
+    pub(crate) target: &'a Target,
+}
+
+impl Transcription<'_> {
+    /// Decodes, splits and transcribes. `announced` is the length the headers give, for progress.
+    ///
+    /// When one part fails or `cancel` fires, no further part is started, those in flight are finished and stored,
+    /// and then the failure is returned.
+    pub(crate) async fn run(
+        self,
+        announced: Option<MediaTime>,
+        stages: Stages<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<PartsReport> {
+        let (sender, receiver) = mpsc::channel::<AudioPart>(DECODED_AHEAD);
+        let decoder = tokio::task::spawn_blocking({
+            let (path, split, span) = (
+                self.target.path.clone(),
+                self.settings.split.clone(),
+                tracing::Span::current(),
+            );
+            move || span.in_scope(|| decode(&path, split, &sender))
+        });
+        let stop = cancel.child_token();
+        let parts = futures_util::stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|part| (part, receiver))
+        });
+        let results = parts
+            .take_until(stop.clone().cancelled_owned())
+            .map(|part| async move {
+                let (index, span) = (part.index, part.span);
+                let done = self.one_part(part).await;
+                done.map_err(|error| error.with_context("part", index))
+                    .map(|done| (index, span, done))
+            })
+            .buffer_unordered(self.settings.concurrency.max(1));
+        let mut results = Box::pin(results);
+        let mut report = PartsReport::default();
+        let mut failure: Option<Error> = None;
+        while let Some(result) = results.next().await {
+            match result {
+                Ok((index, span, done)) => {
+                    match done {
+                        Done::Transcribed => report.transcribed += 1,
+                        Done::Reused => report.reused += 1,
+                        Done::Silent => report.silent += 1,
+                    }
+                    stages.event(IndexEvent::Part {
+                        source: stages.source().to_owned(),
+                        index,
+                        end: span.end(),
+                        duration: announced,
+                        reused: !matches!(done, Done::Transcribed),
+                    });
                 }
-                stages.event(IndexEvent::Part {
-                    source: stages.source().to_owned(),
-                    index,
-                    end: span.end(),
-                    duration: announced,
-                    reused: !matches!(done, Done::Transcribed),
-                });
-            }
-            Err(error) => {
-                stop.cancel();
-                failure.get_or_insert(error.with_stage(Stage::Transcribe));
+                Err(error) => {
+                    stop.cancel();
+                    failure.get_or_insert(error.with_stage(Stage::Transcribe));
+                }
             }
         }
+        // Closes the channel, which ends the decoder where it has more to say.
+        drop(results);
+        let decoded = decoder.await.map_err(|error| {
+            Error::internal("the decoder panicked")
+                .with_cause(error)
+                .with_stage(Stage::Split)
+        })?;
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        if cancel.is_cancelled() {
+            return Err(Error::cancelled("interrupted; the parts that are done are kept"));
+        }
+        let decoded = decoded.map_err(|error| error.with_stage(Stage::Split))?;
+        for warning in decoded.warnings {
+            stages.warn(warning);
+        }
+        report.duration = decoded.duration;
+        Ok(report)
     }
-    // Closes the channel, which ends the decoder where it has more to say.
-    drop(results);
-    let decoded = decoder.await.map_err(|error| {
-        Error::internal("the decoder panicked")
-            .with_cause(error)
-            .with_stage(Stage::Split)
-    })?;
-    if let Some(error) = failure {
-        return Err(error);
+
+    async fn one_part(self, part: AudioPart) -> Result<Done> {
+        let Self {
+            state,
+            transcriber,
+            settings,
+            lease,
+            revision,
+            target,
+        } = self;
+        if !part.has_speech() {
+            state
+                .record_part(
+                    lease,
+                    revision,
+                    &PartRow {
+                        index: part.index,
+                        span: part.span,
+                        key: None,
+                    },
+                )
+                .await?;
+            return Ok(Done::Silent);
+        }
+        let key = PartKey::of(&PartInputs {
+            content: &target.fingerprint.content,
+            span: part.span,
+            audio: &settings.split.fingerprint(),
+            transcriber: &transcriber.info().fingerprint(),
+            language: settings.language.as_deref(),
+            prompt: settings.prompt.as_deref(),
+        });
+        let row = PartRow {
+            index: part.index,
+            span: part.span,
+            key: Some(key.clone()),
+        };
+        if state.part_transcript(&key).await?.is_some() {
+            state.record_part(lease, revision, &row).await?;
+            return Ok(Done::Reused);
+        }
+        let offset = part.span.start();
+        let request = TranscribeRequest {
+            speech: part
+                .speech
+                .iter()
+                .map(|span| {
+                    Span::between(
+                        span.start().saturating_sub(offset),
+                        span.end().saturating_sub(offset),
+                    )
+                })
+                .collect(),
+            samples: part.samples,
+            language: settings.language.clone(),
+            prompt: settings.prompt.clone(),
+        };
+        let response = transcriber.transcribe(request).await?;
+        let provider = transcriber.info().fingerprint();
+        state
+            .save_part_transcript(
+                lease,
+                &key,
+                &target.fingerprint.content,
+                part.span,
+                &provider,
+                &response.transcript,
+            )
+            .await?;
+        state.record_part(lease, revision, &row).await?;
+        Ok(Done::Transcribed)
     }
-    if cancel.is_cancelled() {
-        return Err(Error::cancelled("interrupted; the parts that are done are kept"));
-    }
-    let decoded = decoded.map_err(|error| error.with_stage(Stage::Split))?;
-    for warning in decoded.warnings {
-        stages.warn(warning);
-    }
-    report.duration = decoded.duration;
-    Ok(report)
 }
 
 struct Decoded {
@@ -148,76 +227,4 @@ fn decode(path: &std::path::Path, split: SplitSettings, parts: &mpsc::Sender<Aud
         duration: reader.duration().unwrap_or(end),
         warnings: reader.warnings().to_vec(),
     })
-}
-
-async fn one_part(
-    state: &State,
-    transcriber: &Guarded<dyn Transcriber>,
-    settings: &SpeechSettings,
-    lease: &Lease,
-    revision: RevisionId,
-    target: &Target,
-    part: AudioPart,
-) -> Result<Done> {
-    if !part.has_speech() {
-        state
-            .record_part(
-                lease,
-                revision,
-                &PartRow {
-                    index: part.index,
-                    span: part.span,
-                    key: None,
-                },
-            )
-            .await?;
-        return Ok(Done::Silent);
-    }
-    let key = PartKey::of(&PartInputs {
-        content: &target.fingerprint.content,
-        span: part.span,
-        audio: &settings.split.fingerprint(),
-        transcriber: &transcriber.info().fingerprint(),
-        language: settings.language.as_deref(),
-        prompt: settings.prompt.as_deref(),
-    });
-    let row = PartRow {
-        index: part.index,
-        span: part.span,
-        key: Some(key.clone()),
-    };
-    if state.part_transcript(&key).await?.is_some() {
-        state.record_part(lease, revision, &row).await?;
-        return Ok(Done::Reused);
-    }
-    let offset = part.span.start();
-    let request = TranscribeRequest {
-        speech: part
-            .speech
-            .iter()
-            .map(|span| {
-                Span::between(
-                    span.start().saturating_sub(offset),
-                    span.end().saturating_sub(offset),
-                )
-            })
-            .collect(),
-        samples: part.samples,
-        language: settings.language.clone(),
-        prompt: settings.prompt.clone(),
-    };
-    let response = transcriber.transcribe(request).await?;
-    let provider = transcriber.info().fingerprint();
-    state
-        .save_part_transcript(
-            lease,
-            &key,
-            &target.fingerprint.content,
-            part.span,
-            &provider,
-            &response.transcript,
-        )
-        .await?;
-    state.record_part(lease, revision, &row).await?;
-    Ok(Done::Transcribed)
 }

@@ -7,6 +7,7 @@ use audiorag_core::cite;
 use audiorag_core::model::{ChunkLine, Hit};
 use audiorag_core::{Error, Result, Stage};
 use std::collections::HashSet;
+use std::fmt::Write as _;
 
 /// The most sentences looked at for one question; passages are taken best first.
 const MAX_SENTENCES: usize = 64;
@@ -89,7 +90,7 @@ pub(crate) async fn answer(
             text.push('\n');
         }
         text.push_str(sentence);
-        text.push_str(&format!(" [{marker}]"));
+        let _ = write!(text, " [{marker}]");
         citations.push(cite::citation(marker, hit, Some(line), *similarity));
     }
     Ok(Written {

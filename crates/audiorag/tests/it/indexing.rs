@@ -1,5 +1,6 @@
 use super::support::{Place, index, index_with};
 use audiorag::index::{IndexEvent, IndexObserver, IndexOptions, Input};
+use audiorag::query::QueryOptions;
 use audiorag::settings::Key;
 use audiorag::{CancellationToken, ErrorKind};
 use audiorag_core::model::SourceStatus;
@@ -128,7 +129,7 @@ async fn peer_defect_13_force_builds_beside_and_pays_nothing_twice() {
     assert_eq!(forced.transcribed_parts(), 0);
     assert_eq!(place.transcriber.script().calls(), calls);
     let hits = audiorag
-        .search("anything at all", Default::default())
+        .search("anything at all", QueryOptions::default())
         .await
         .unwrap()
         .hits;
@@ -216,7 +217,7 @@ async fn silence_is_empty_costs_nothing_and_stays_so() {
     );
     assert!(
         audiorag
-            .query("anything?", Default::default())
+            .query("anything?", QueryOptions::default())
             .await
             .unwrap()
             .answer
@@ -268,7 +269,10 @@ async fn another_embedding_model_is_refused_by_index_and_query() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("another/32"), "{error}");
-    let error = audiorag.query("what?", Default::default()).await.unwrap_err();
+    let error = audiorag
+        .query("what?", QueryOptions::default())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
 }
 
@@ -407,7 +411,7 @@ async fn a_deleted_source_is_gone_and_comes_back_for_nothing() {
     audiorag.delete(&report.indexed[0].source_id).await.unwrap();
     assert!(
         audiorag
-            .search("anything", Default::default())
+            .search("anything", QueryOptions::default())
             .await
             .unwrap()
             .hits

@@ -50,11 +50,12 @@ impl Place {
     }
 
     pub(crate) fn providers(&self) -> Providers {
-        let mut providers = Providers::default();
-        providers.transcriber = Some(Arc::clone(&self.transcriber) as Arc<dyn Transcriber>);
-        providers.embedder = Some(self.embedder.clone());
-        providers.store = self.store.clone().map(|store| store as _);
-        providers
+        Providers {
+            transcriber: Some(Arc::clone(&self.transcriber) as Arc<dyn Transcriber>),
+            embedder: Some(self.embedder.clone()),
+            store: self.store.clone().map(|store| store as _),
+            ..Providers::default()
+        }
     }
 
     pub(crate) async fn open(&self) -> AudioRag {
