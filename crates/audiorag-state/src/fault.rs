@@ -126,3 +126,97 @@ fn explain(error: &DbErr, action: &str, path: &Path) -> Error {
     }
     .with_context("code", code)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NewSource, State, StateOptions};
+    use audiorag_core::Locator;
+    use sea_orm::ConnectionTrait as _;
+
+    fn new_source(number: usize) -> NewSource {
+        let name = format!("/a/{number}-{}.mp3", "x".repeat(200));
+        NewSource {
+            locator: Locator::File(name.into()),
+            fingerprint: None,
+            media: None,
+            title: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_reported_as_such_and_loses_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.db");
+        let state = State::open(StateOptions::new(&path)).await.unwrap();
+        state.add_source(&new_source(0)).await.unwrap();
+        // Down to the present size.
+        state
+            .db
+            .writer()
+            .unwrap()
+            .execute_unprepared("PRAGMA max_page_count = 1")
+            .await
+            .unwrap();
+        let mut stored = 1;
+        let error = loop {
+            match state.add_source(&new_source(stored)).await {
+                Ok(_) => stored += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::State);
+        assert!(
+            error.message().contains("no space left") && error.message().contains("state.db"),
+            "{error}"
+        );
+        assert!(error.hint().unwrap().contains("free some space"));
+        assert_eq!(state.list_sources().await.unwrap().len(), stored);
+        state
+            .db
+            .writer()
+            .unwrap()
+            .execute_unprepared("PRAGMA max_page_count = 100000")
+            .await
+            .unwrap();
+        state.add_source(&new_source(stored)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_database_that_breaks_while_it_is_open_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.db");
+        let state = State::open(StateOptions::new(&path)).await.unwrap();
+        state
+            .db
+            .writer()
+            .unwrap()
+            .execute_unprepared("DROP TABLE retirement")
+            .await
+            .unwrap();
+        let error = state.pending_retirements().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::State);
+        assert!(
+            error.message().starts_with("cannot list retired revisions"),
+            "{error}"
+        );
+        state
+            .db
+            .writer()
+            .unwrap()
+            .execute_unprepared("UPDATE meta SET value = ''")
+            .await
+            .unwrap();
+        state.clone().close().await;
+        assert_eq!(state.list_sources().await.unwrap_err().kind(), ErrorKind::State);
+    }
+
+    #[test]
+    fn every_code_has_its_words() {
+        let path = Path::new("/d/state.db");
+        let busy = explain(&DbErr::ConnectionAcquire(ConnAcquireErr::Timeout), "x", path);
+        assert!(busy.message().contains("became free"));
+        let plain = explain(&DbErr::Custom("sqlite://user:secret@host".into()), "x", path);
+        assert!(!plain.report().contains("secret"), "{}", plain.report());
+    }
+}

@@ -6,4 +6,10 @@
 )]
 
 mod common;
+mod concurrency;
+mod lexical;
+mod opening;
+mod ownership;
+mod revisions;
 mod sources;
+mod vectors;

@@ -1,0 +1,160 @@
+//! Opening: files, permissions, read-only, several processes at once.
+
+use crate::common::{Scratch, new_source};
+use audiorag_core::ErrorKind;
+use audiorag_core::model::Filter;
+use audiorag_state::{State, StateOptions, schema_status};
+use std::time::Duration;
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_the_owner_can_read_what_is_created() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("new/er/state.db");
+    let state = State::open(StateOptions::new(&path)).await.unwrap();
+    state.add_source(&new_source("/a/x.mp3")).await.unwrap();
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+    assert_eq!(mode(path.parent().unwrap().parent().unwrap()), 0o700);
+    for entry in std::fs::read_dir(path.parent().unwrap()).unwrap() {
+        let entry = entry.unwrap().path();
+        assert_eq!(mode(&entry), 0o600, "{}", entry.display());
+    }
+    assert_eq!(state.path(), path);
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_closing() {
+    let scratch = Scratch::new().await;
+    let (source, _) = scratch.publish("/a/x.mp3", &["a whale"]).await;
+    let path = scratch.path();
+    let Scratch { state, directory } = scratch;
+    state.close().await;
+    let names: Vec<_> = std::fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["state.db"], "the journal is folded in");
+    let state = State::open(StateOptions::new(path)).await.unwrap();
+    assert_eq!(state.source(&source.id).await.unwrap(), Some(source));
+}
+
+#[tokio::test]
+async fn a_read_only_state_reads_and_refuses_to_write() {
+    let scratch = Scratch::new().await;
+    let (source, _) = scratch.publish("/a/x.mp3", &["a whale"]).await;
+    let options = StateOptions {
+        read_only: true,
+        ..StateOptions::new(scratch.path())
+    };
+    let reader = State::open(options.clone()).await.unwrap();
+    assert!(reader.is_read_only() && !scratch.state.is_read_only());
+    // Beside a living writer it sees what that one commits.
+    scratch.add("/a/y.mp3").await;
+    assert_eq!(reader.list_sources().await.unwrap().len(), 2);
+    assert_eq!(
+        reader
+            .search_text("whale", 5, &Filter::default())
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    for error in [
+        reader.add_source(&new_source("/a/z.mp3")).await.unwrap_err(),
+        reader.delete_source(&source.id).await.unwrap_err(),
+        reader
+            .touch_source(&source.id, &crate::common::fingerprint("x"))
+            .await
+            .unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::State);
+        assert!(error.message().contains("for reading only"), "{error}");
+    }
+    reader.close().await;
+    scratch.state.clone().close().await;
+    // Without a writer as well.
+    let reader = State::open(options).await.unwrap();
+    assert_eq!(reader.list_sources().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_read_only_opening_needs_a_database_of_today() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = StateOptions {
+        read_only: true,
+        ..StateOptions::new(directory.path().join("none.db"))
+    };
+    let error = State::open(options.clone()).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::State);
+    assert!(error.message().contains("there is no database"), "{error}");
+    assert!(!options.path.exists());
+    std::fs::write(&options.path, b"").unwrap();
+    let error = State::open(options.clone()).await.err().unwrap();
+    assert!(error.message().contains("older schema"), "{error}");
+    assert_eq!(schema_status(&options).await.unwrap().pending.len(), 1);
+}
+
+#[tokio::test]
+async fn places_that_cannot_be_used_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let occupied = directory.path().join("file");
+    std::fs::write(&occupied, b"x").unwrap();
+    for path in [occupied.join("state.db"), directory.path().to_owned()] {
+        let error = State::open(StateOptions::new(&path)).await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::State, "{error}");
+        assert!(
+            error.message().contains(occupied.to_str().unwrap())
+                || error.message().contains(path.to_str().unwrap()),
+            "{error}"
+        );
+        assert!(error.hint().is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_is_not_given_back_is_reported_as_such() {
+    let scratch = Scratch::new().await;
+    let impatient = StateOptions {
+        busy_timeout: Duration::from_millis(50),
+        ..StateOptions::new(scratch.path())
+    };
+    let second = State::open(impatient).await.unwrap();
+    let holder = sea_orm::Database::connect(format!("sqlite://{}", scratch.path().display()))
+        .await
+        .unwrap();
+    use sea_orm::ConnectionTrait as _;
+    holder.execute_unprepared("BEGIN EXCLUSIVE").await.unwrap();
+    let error = second.add_source(&new_source("/a/x.mp3")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::State);
+    assert!(
+        error.message().contains("database is locked by another process"),
+        "{error}"
+    );
+    // Reading goes on.
+    assert!(second.list_sources().await.unwrap().is_empty());
+    holder.execute_unprepared("COMMIT").await.unwrap();
+    second.add_source(&new_source("/a/x.mp3")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_open_a_fresh_database_at_once() {
+    for _ in 0..5 {
+        let directory = tempfile::tempdir().unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..6 {
+            let options = StateOptions::new(directory.path().join("state.db"));
+            tasks.spawn(async move {
+                let state = State::open(options).await.unwrap();
+                state
+                    .add_source(&new_source(&format!("/a/{number}.mp3")))
+                    .await
+                    .unwrap();
+                state
+            });
+        }
+        let states = tasks.join_all().await;
+        assert_eq!(states[0].list_sources().await.unwrap().len(), 6);
+    }
+}

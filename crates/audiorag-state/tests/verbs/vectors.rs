@@ -1,0 +1,128 @@
+//! The embedded vector store against the contract that every store passes, and what is its own.
+
+use crate::common::Scratch;
+use audiorag_core::ErrorKind;
+use audiorag_core::capability::{HealthStatus, Selector, VectorStore};
+use audiorag_core::id::EmbeddingKey;
+use audiorag_core::model::{EmbeddingSpace, Filter};
+use audiorag_state::{State, StateOptions};
+use audiorag_testkit::suite::vector_store::{self, Collection};
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+
+async fn store(directory: &TempDir) -> Arc<dyn VectorStore> {
+    let state = State::open(StateOptions::new(directory.path().join("state.db")))
+        .await
+        .unwrap();
+    Arc::new(state.vectors())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn passes_the_contract() {
+    let kept = Mutex::new(Vec::new());
+    vector_store::run(|| async {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&directory).await;
+        kept.lock().unwrap().push(directory);
+        store
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn passes_the_contract_for_stores_that_last() {
+    let directory = tempfile::tempdir().unwrap();
+    vector_store::survives_reopening(|| store(&directory)).await;
+}
+
+#[tokio::test]
+async fn using_it_before_preparing_it_is_a_defect() {
+    let scratch = Scratch::new().await;
+    let collection = Collection::new(4, 3);
+    let store = scratch.state.vectors();
+    let query = collection.records[0].vector.clone();
+    assert_eq!(
+        store
+            .search(&query, 1, &Filter::default())
+            .await
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Internal
+    );
+    assert_eq!(
+        store.upsert(collection.records.clone()).await.unwrap_err().kind(),
+        ErrorKind::Internal
+    );
+    // Deleting what a source left behind needs no space.
+    store
+        .delete(&Selector::Source(collection.records[0].source_id.clone()))
+        .await
+        .unwrap();
+    assert_eq!(store.count(&Selector::All).await.unwrap(), 0);
+    let flat = EmbeddingSpace {
+        dimensions: 0,
+        ..collection.space.clone()
+    };
+    assert_eq!(store.prepare(&flat).await.unwrap_err().kind(), ErrorKind::Config);
+    store.prepare(&collection.space).await.unwrap();
+    let error = store
+        .search(&query[..3], 1, &Filter::default())
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+}
+
+#[tokio::test]
+async fn a_source_goes_from_every_space() {
+    let scratch = Scratch::new().await;
+    let (small, large) = (Collection::new(4, 10), Collection::new(8, 10));
+    let store = scratch.state.vectors();
+    for collection in [&small, &large] {
+        store.prepare(&collection.space).await.unwrap();
+        store.upsert(collection.records.clone()).await.unwrap();
+    }
+    assert_eq!(store.count(&Selector::All).await.unwrap(), 10);
+    let source = small.records[0].source_id.clone();
+    assert_eq!(store.count(&Selector::Source(source.clone())).await.unwrap(), 4);
+    store.delete(&Selector::Source(source)).await.unwrap();
+    assert_eq!(store.count(&Selector::All).await.unwrap(), 8);
+    store.prepare(&small.space).await.unwrap();
+    assert_eq!(store.count(&Selector::All).await.unwrap(), 8);
+}
+
+#[tokio::test]
+async fn vectors_are_shared_with_the_cache_and_outlive_their_records() {
+    let scratch = Scratch::new().await;
+    let collection = Collection::new(4, 3);
+    let store = scratch.state.vectors();
+    store.prepare(&collection.space).await.unwrap();
+    store.upsert(collection.records.clone()).await.unwrap();
+    store.upsert(collection.records.clone()).await.unwrap();
+    let stats = scratch.state.cache_stats().await.unwrap();
+    assert_eq!((stats.embeddings, stats.unused_embeddings), (3, 0));
+    let keys: Vec<EmbeddingKey> = collection
+        .records
+        .iter()
+        .map(|record| record.embedding_key.clone())
+        .collect();
+    let cached = scratch.state.cached_embeddings(&keys).await.unwrap();
+    assert!(
+        collection
+            .records
+            .iter()
+            .all(|record| cached[&record.embedding_key] == record.vector)
+    );
+    store.delete(&Selector::All).await.unwrap();
+    assert_eq!(scratch.state.cache_stats().await.unwrap().unused_embeddings, 3);
+}
+
+#[tokio::test]
+async fn health_reaches_the_database() {
+    let scratch = Scratch::new().await;
+    let store = scratch.state.vectors();
+    let health = store.health_check().await;
+    assert_eq!(health.status, HealthStatus::Healthy);
+    assert!(health.detail.contains("0 vectors"));
+    scratch.state.clone().close().await;
+    assert_eq!(store.health_check().await.status, HealthStatus::Unhealthy);
+}
