@@ -1,0 +1,378 @@
+//! What can be written on the command line.
+
+use audiorag::settings::Key;
+use clap::builder::styling::{AnsiColor, Effects, Styles};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().effects(Effects::BOLD))
+    .usage(AnsiColor::Green.on_default().effects(Effects::BOLD))
+    .literal(AnsiColor::Cyan.on_default())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  success                       4  configuration, credentials or build
+  1  a defect of the program       5  budget used up
+  2  usage, input or unknown name  6  database, store or provider unavailable
+  3  some sources failed           130, 143  interrupted, terminated";
+
+/// Ask your audio, get answers whose citations play at the right second.
+#[derive(Debug, Parser)]
+#[command(name = "audiorag", version, styles = STYLES, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Read this file in place of the nearest audiorag.toml
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// The database: a path, or a sqlite: URL
+    #[arg(long, value_name = "URL", global = true)]
+    pub(crate) database_url: Option<String>,
+    /// Write JSON to standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Show errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Show more of what happens; -vv and -vvv show even more
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+    /// How messages are written: human or json
+    #[arg(long, value_name = "FORMAT", global = true)]
+    pub(crate) log_format: Option<String>,
+    /// The least important messages shown: off, error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", global = true)]
+    pub(crate) log_level: Option<String>,
+    /// When to use colour
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t, global = true)]
+    pub(crate) color: Color,
+    /// Show no progress bars
+    #[arg(long, global = true)]
+    pub(crate) no_progress: bool,
+    /// Answer every question with yes
+    #[arg(short, long, global = true)]
+    pub(crate) yes: bool,
+    /// Never open a connection to anything but this machine
+    #[arg(long, global = true)]
+    pub(crate) offline: bool,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl Global {
+    /// The settings that flags give.
+    pub(crate) fn settings(&self) -> BTreeMap<Key, String> {
+        let mut flags = BTreeMap::new();
+        let mut set = |key, value: Option<String>| {
+            if let Some(value) = value {
+                flags.insert(key, value);
+            }
+        };
+        set(Key::DatabaseUrl, self.database_url.clone());
+        set(Key::LogFormat, self.log_format.clone());
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => Some("error"),
+            (false, 0) => None,
+            (false, 1) => Some("info"),
+            (false, 2) => Some("debug"),
+            (false, _) => Some("trace"),
+        };
+        set(
+            Key::LogLevel,
+            self.log_level.clone().or_else(|| level.map(str::to_owned)),
+        );
+        set(Key::Offline, self.offline.then(|| "true".to_owned()));
+        set(Key::ModelsAutoPull, self.yes.then(|| "yes".to_owned()));
+        flags
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Choose settings and write audiorag.toml
+    Setup(Setup),
+    /// Make recordings searchable
+    Index(Index),
+    /// Ask a question, get an answer with citations
+    Query(Question),
+    /// Find passages
+    Search(Question),
+    /// List the sources
+    List,
+    /// Show one source
+    Show {
+        /// An id, the start of one, a path or a URL
+        source: String,
+    },
+    /// Show where sources stand
+    Status {
+        /// An id, the start of one, a path or a URL; all sources when left out
+        source: Option<String>,
+    },
+    /// Write transcripts as subtitles, text or JSON
+    Export(Export),
+    /// Remove sources from the index; recordings stay
+    Delete {
+        /// Ids, starts of ids, paths or URLs
+        #[arg(required = true, value_name = "SOURCE")]
+        sources: Vec<String>,
+    },
+    /// Check settings, models, database and providers
+    Doctor {
+        /// Run the models once, too
+        #[arg(long)]
+        deep: bool,
+    },
+    /// What is kept so that it need not be computed again
+    #[command(subcommand)]
+    Cache(Cache),
+    /// Show settings and where they come from
+    #[command(subcommand)]
+    Config(Config),
+    /// The database's schema
+    #[command(subcommand)]
+    Db(Db),
+    /// The local models
+    #[command(subcommand)]
+    Models(Models),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Setup {
+    /// Write this file
+    #[arg(long, short, value_name = "FILE", default_value = audiorag::settings::PROJECT_FILE)]
+    pub(crate) output: PathBuf,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Index {
+    /// Files, folders, file:// URIs, or - for a list on standard input
+    #[arg(value_name = "PATH", required_unless_present = "files_from")]
+    pub(crate) inputs: Vec<OsString>,
+    /// Read more inputs from this file, one a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) files_from: Option<PathBuf>,
+    /// Index again what did not change; transcripts are reused
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Take only files whose path matches
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) include: Vec<String>,
+    /// Leave out files whose path matches
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Title of the source, when there is only one
+    #[arg(long)]
+    pub(crate) title: Option<String>,
+    /// The language spoken, such as en
+    #[arg(long, value_name = "TAG")]
+    pub(crate) language: Option<String>,
+    /// Take files and folders whose names start with a dot
+    #[arg(long)]
+    pub(crate) hidden: bool,
+    /// Search folders behind symbolic links
+    #[arg(long)]
+    pub(crate) follow_links: bool,
+}
+
+impl Index {
+    /// The settings that flags give.
+    pub(crate) fn settings(&self) -> BTreeMap<Key, String> {
+        let mut flags = BTreeMap::new();
+        if let Some(language) = &self.language {
+            flags.insert(Key::SttLanguage, language.clone());
+        }
+        for (key, given) in [
+            (Key::IndexHidden, self.hidden),
+            (Key::IndexFollowLinks, self.follow_links),
+        ] {
+            if given {
+                flags.insert(key, "true".to_owned());
+            }
+        }
+        flags
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Question {
+    /// The text; from standard input when left out or -
+    pub(crate) text: Option<String>,
+    /// Passages to retrieve
+    #[arg(long, short = 'k', value_name = "N")]
+    pub(crate) top_k: Option<String>,
+    /// Only this source: an id, the start of one, a path or a URL; may be repeated
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) source: Vec<String>,
+    /// Only what this speaker says; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) speaker: Vec<String>,
+    /// Only sources in this language, such as en
+    #[arg(long, value_name = "TAG")]
+    pub(crate) language: Option<String>,
+    /// Only sources dated on or after this day
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(crate) after: Option<String>,
+    /// Only sources dated on or before this day
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(crate) before: Option<String>,
+}
+
+impl Question {
+    /// The settings that flags give.
+    pub(crate) fn settings(&self) -> BTreeMap<Key, String> {
+        self.top_k
+            .iter()
+            .map(|top_k| (Key::RetrievalTopK, top_k.clone()))
+            .collect()
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Export {
+    /// Ids, starts of ids, paths or URLs
+    #[arg(required = true, value_name = "SOURCE")]
+    pub(crate) sources: Vec<String>,
+    /// The format
+    #[arg(long, short, value_enum)]
+    pub(crate) format: Format,
+    /// Write a file for each source into this directory, in place of standard output
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) output_dir: Option<PathBuf>,
+}
+
+/// What transcripts can be written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// SubRip subtitles
+    Srt,
+    /// WebVTT subtitles
+    Vtt,
+    /// Plain text
+    Txt,
+    /// Markdown
+    Md,
+    /// JSON
+    Json,
+    /// Start, end and text, separated by tabs
+    Tsv,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Cache {
+    /// Show how much is kept
+    Info,
+    /// Remove what no source needs
+    Clear {
+        /// Only transcripts
+        #[arg(long, conflicts_with = "embeddings")]
+        transcripts: bool,
+        /// Only embeddings
+        #[arg(long)]
+        embeddings: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Print every setting with its origin; secrets are hidden
+    Show,
+    /// Print the files that settings are read from
+    Path,
+    /// Print the reference of all settings as Markdown
+    #[command(hide = true)]
+    Docs,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Db {
+    /// Show the schema's version and what would change
+    Status,
+    /// Bring the schema up to date
+    Migrate,
+    /// Undo the newest schema changes
+    Rollback {
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        steps: u32,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Models {
+    /// List the models and whether they are here
+    List,
+    /// Fetch what is missing
+    Pull,
+    /// Check every file against its known size and hash
+    Verify,
+    /// Print the folder they are kept in
+    Path,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_become_settings() {
+        let cli = Cli::parse_from([
+            "audiorag",
+            "-vv",
+            "--offline",
+            "--yes",
+            "index",
+            "--hidden",
+            "a.mp3",
+        ]);
+        let flags = cli.global.settings();
+        assert_eq!(flags.get(&Key::LogLevel).map(String::as_str), Some("debug"));
+        assert_eq!(flags.get(&Key::Offline).map(String::as_str), Some("true"));
+        assert_eq!(flags.get(&Key::ModelsAutoPull).map(String::as_str), Some("yes"));
+        let Command::Index(index) = cli.command else {
+            panic!("not index")
+        };
+        assert_eq!(index.settings().len(), 1);
+    }
+}

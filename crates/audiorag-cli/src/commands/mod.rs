@@ -1,0 +1,132 @@
+//! One file per command.
+
+mod cache;
+mod completions;
+mod config;
+mod db;
+mod delete;
+mod doctor;
+mod export;
+mod index;
+mod list;
+#[cfg(feature = "local")]
+mod models;
+mod query;
+mod search;
+mod setup;
+mod show;
+mod status;
+
+use crate::args::{Command, Config};
+use crate::context::{Context, Program};
+use crate::exit::ExitStatus;
+use audiorag::core::Error;
+use audiorag::core::Result;
+use std::collections::BTreeMap;
+
+/// Runs a command.
+pub(crate) async fn dispatch(program: Program, command: Command) -> Result<ExitStatus> {
+    match command {
+        // These work with settings that cannot be used, and help to repair them.
+        Command::Completions { shell } => completions::run(&program, shell),
+        Command::Setup(args) => setup::run(&program, &args),
+        Command::Config(Config::Path) => config::path(&program),
+        Command::Config(Config::Docs) => config::docs(&program),
+        Command::Config(Config::Show) => config::show(&program.resolve(BTreeMap::new())?),
+        Command::Index(args) => {
+            let context = program.resolve(args.settings())?;
+            // Ends by itself, at a commit point.
+            context.logged(index::run(&context, &args)).await
+        }
+        command => {
+            let flags = match &command {
+                Command::Query(question) | Command::Search(question) => question.settings(),
+                _ => BTreeMap::new(),
+            };
+            let context = program.resolve(flags)?;
+            let interrupted = context.interrupt.token();
+            let work = context.logged(with_settings(&context, command));
+            tokio::select! {
+                outcome = work => outcome,
+                () = interrupted.cancelled() => Ok(context.interrupt.status().unwrap_or(ExitStatus::Interrupted)),
+            }
+        }
+    }
+}
+
+async fn with_settings(context: &Context, command: Command) -> Result<ExitStatus> {
+    match command {
+        Command::Query(args) => query::run(context, &args).await,
+        Command::Search(args) => search::run(context, &args).await,
+        Command::List => list::run(context).await,
+        Command::Show { source } => show::run(context, &source).await,
+        Command::Status { source } => status::run(context, source.as_deref()).await,
+        Command::Export(args) => export::run(context, &args).await,
+        Command::Delete { sources } => delete::run(context, &sources).await,
+        Command::Doctor { deep } => doctor::run(context, deep).await,
+        Command::Cache(action) => cache::run(context, action).await,
+        Command::Db(action) => db::run(context, action).await,
+        #[cfg(feature = "local")]
+        Command::Models(action) => models::run(context, action).await,
+        #[cfg(not(feature = "local"))]
+        Command::Models(_) => Err(Error::unsupported("local models are not part of this build")
+            .with_hint("rebuild with --features local")),
+        Command::Index(_) | Command::Setup(_) | Command::Config(_) | Command::Completions { .. } => {
+            Err(Error::internal("a command was started the wrong way"))
+        }
+    }
+}
+
+/// The text of a question: the argument, or standard input.
+fn question(context: &Context, text: Option<&str>) -> Result<String> {
+    match text {
+        Some(text) if text != "-" => Ok(text.to_owned()),
+        _ => String::from_utf8(context.printer.read_stdin()?)
+            .map_err(|error| Error::input("standard input is not UTF-8 text").with_cause(error)),
+    }
+}
+
+/// `bytes` for people.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for next in UNITS {
+        if value < 1000.0 {
+            break;
+        }
+        value /= 1000.0;
+        unit = next;
+    }
+    if unit == "B" {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.1} {unit}")
+    }
+}
+
+/// `1 source`, `2 sources`.
+fn count(number: usize, what: &str) -> String {
+    if number == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{number} {what}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_counts_read_well() {
+        assert_eq!(
+            [size(0), size(999), size(1000), size(22_928_619)],
+            ["0 B", "999 B", "1.0 kB", "22.9 MB"]
+        );
+        assert_eq!(
+            [count(0, "source"), count(1, "source"), count(2, "part")],
+            ["0 sources", "1 source", "2 parts"]
+        );
+    }
+}

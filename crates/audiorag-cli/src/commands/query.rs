@@ -1,0 +1,73 @@
+//! `audiorag query`.
+
+use super::question;
+use crate::args::Question;
+use crate::context::Context;
+use crate::exit::ExitStatus;
+use crate::json;
+use crate::printer::{Printer, Style};
+use audiorag::core::Result;
+use audiorag::core::model::{Citation, TimeQuality};
+use audiorag::query::{QueryOptions, QueryReply};
+
+pub(super) async fn run(context: &Context, args: &Question) -> Result<ExitStatus> {
+    let text = question(context, args.text.as_deref())?;
+    let audiorag = context.open_existing().await?;
+    let filter = context.filter(&audiorag, args).await?;
+    let reply = audiorag
+        .query(&text, QueryOptions { top_k: None, filter })
+        .await?;
+    let printer = &context.printer;
+    if printer.is_json() {
+        printer.json(&json::query(&reply))?;
+    } else {
+        print(printer, &reply)?;
+    }
+    Ok(ExitStatus::Success)
+}
+
+/// The answer, then each citation.
+fn print(printer: &Printer, reply: &QueryReply) -> Result<()> {
+    let answer = &reply.answer;
+    for stage in &answer.degraded {
+        printer.warning(format_args!("answered without the stage '{stage}', which failed"));
+    }
+    if !answer.text.is_empty() {
+        printer.line(&answer.text)?;
+    }
+    if !answer.is_found() && answer.text.is_empty() {
+        if answer.passages.is_empty() {
+            return printer.line("Nothing was found.");
+        }
+        // No generator is configured: the passages are the answer.
+        for hit in &answer.passages {
+            super::search::print(printer, hit)?;
+        }
+        return Ok(());
+    }
+    for citation in &answer.citations {
+        printer.line("")?;
+        print_citation(printer, citation)?;
+    }
+    Ok(())
+}
+
+fn print_citation(printer: &Printer, citation: &Citation) -> Result<()> {
+    let estimated = if citation.times == TimeQuality::Estimated {
+        " (estimated)"
+    } else {
+        ""
+    };
+    let marker = printer.paint(Style::Bold, format_args!("[{}]", citation.marker));
+    printer.line(format_args!(
+        "{marker} {}  {}{estimated}",
+        citation.title, citation.span
+    ))?;
+    let speakers = if citation.speakers.is_empty() {
+        String::new()
+    } else {
+        format!("{}: ", citation.speakers.join(", "))
+    };
+    printer.line(format_args!("    {speakers}\u{201c}{}\u{201d}", citation.quote))?;
+    printer.line(format_args!("    {}", printer.paint(Style::Link, &citation.link)))
+}

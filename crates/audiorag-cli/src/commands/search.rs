@@ -1,0 +1,61 @@
+//! `audiorag search`.
+
+use super::question;
+use crate::args::Question;
+use crate::context::Context;
+use crate::exit::ExitStatus;
+use crate::json;
+use crate::printer::{Printer, Style};
+use audiorag::core::Result;
+use audiorag::core::model::{Hit, TimeQuality};
+use audiorag::query::QueryOptions;
+
+pub(super) async fn run(context: &Context, args: &Question) -> Result<ExitStatus> {
+    let text = question(context, args.text.as_deref())?;
+    let audiorag = context.open_existing().await?;
+    let filter = context.filter(&audiorag, args).await?;
+    let reply = audiorag
+        .search(&text, QueryOptions { top_k: None, filter })
+        .await?;
+    let printer = &context.printer;
+    if printer.is_json() {
+        printer.json(&json::search(&reply))?;
+        return Ok(ExitStatus::Success);
+    }
+    for stage in &reply.degraded {
+        printer.warning(format_args!("searched without the stage '{stage}', which failed"));
+    }
+    if reply.hits.is_empty() {
+        printer.note("nothing was found");
+    }
+    for hit in &reply.hits {
+        print(printer, hit)?;
+    }
+    Ok(ExitStatus::Success)
+}
+
+/// A passage: where, how well it fits, and the words.
+pub(super) fn print(printer: &Printer, hit: &Hit) -> Result<()> {
+    let estimated = if hit.times == TimeQuality::Estimated {
+        " (estimated)"
+    } else {
+        ""
+    };
+    let title = printer.paint(Style::Bold, &hit.title);
+    let score = hit
+        .scores
+        .dense
+        .map(|score| format!("  {score:.2}"))
+        .unwrap_or_default();
+    printer.line(format_args!(
+        "{title}  {}{estimated}{}",
+        hit.span,
+        printer.paint(Style::Dim, score)
+    ))?;
+    let speakers = if hit.speakers.is_empty() {
+        String::new()
+    } else {
+        format!("{}: ", hit.speakers.join(", "))
+    };
+    printer.line(format_args!("    {speakers}{}", hit.text))
+}

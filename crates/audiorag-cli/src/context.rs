@@ -1,0 +1,186 @@
+//! What commands are given.
+
+use crate::args::Global;
+use crate::io::Interrupt;
+use crate::logging;
+use crate::printer::Printer;
+use audiorag::core::model::Filter;
+use audiorag::settings::{Key, Resolution, Settings, Sources};
+use audiorag::state::{SourceRecord, StateOptions};
+use audiorag::{AudioRag, Error, Providers, Result};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tracing::instrument::WithSubscriber as _;
+
+/// The program before its settings are resolved.
+pub(crate) struct Program {
+    pub(crate) printer: Printer,
+    pub(crate) sources: Sources,
+    pub(crate) interrupt: Interrupt,
+    pub(crate) yes: bool,
+    providers: Providers,
+    owns_process: bool,
+}
+
+impl Program {
+    pub(crate) fn new(
+        printer: Printer,
+        global: &Global,
+        mut sources: Sources,
+        interrupt: Interrupt,
+        providers: Providers,
+        owns_process: bool,
+    ) -> Self {
+        sources.flags.extend(global.settings());
+        if let Some(config) = &global.config {
+            sources.config_file = Some(config.clone());
+        }
+        Self {
+            printer,
+            sources,
+            interrupt,
+            yes: global.yes,
+            providers,
+            owns_process,
+        }
+    }
+
+    /// Resolves the settings, with a command's own flags on top.
+    pub(crate) fn resolve(mut self, flags: BTreeMap<Key, String>) -> Result<Context> {
+        self.sources.flags.extend(flags);
+        let resolution = Settings::resolve(&self.sources)?;
+        for warning in &resolution.warnings {
+            self.printer.warning(warning);
+        }
+        Ok(Context {
+            printer: self.printer,
+            resolution,
+            interrupt: self.interrupt,
+            yes: self.yes,
+            cwd: self.sources.cwd,
+            providers: self.providers,
+            owns_process: self.owns_process,
+        })
+    }
+}
+
+/// What a command works with.
+pub(crate) struct Context {
+    pub(crate) printer: Printer,
+    pub(crate) resolution: Resolution,
+    pub(crate) interrupt: Interrupt,
+    pub(crate) yes: bool,
+    pub(crate) cwd: PathBuf,
+    pub(crate) providers: Providers,
+    owns_process: bool,
+}
+
+impl Context {
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.resolution.settings
+    }
+
+    /// Runs a command's work with this run's log.
+    pub(crate) async fn logged<T>(&self, work: impl Future<Output = T>) -> T {
+        let dispatch = logging::dispatch(&self.settings().log, &self.printer);
+        if self.owns_process {
+            // Threads of the runtime and of libraries log as well. It fails only when a log is set already.
+            let _ = tracing::dispatcher::set_global_default(dispatch);
+            return work.await;
+        }
+        work.with_subscriber(dispatch).await
+    }
+
+    /// Opens the index, creating the database where it is missing.
+    pub(crate) async fn open(&self) -> Result<AudioRag> {
+        AudioRag::builder(self.settings().clone())
+            .with_providers(self.providers.clone())
+            .open()
+            .await
+    }
+
+    /// Opens the index for reading. Without a database there is nothing to read.
+    pub(crate) async fn open_existing(&self) -> Result<AudioRag> {
+        let path = &self.settings().database.path;
+        if !path.exists() {
+            return Err(Error::not_found(format!(
+                "nothing is indexed yet: there is no database at {}",
+                path.display()
+            ))
+            .with_hint("run `audiorag index PATH`, or name another database with --database-url"));
+        }
+        self.open().await
+    }
+
+    /// How to open the database.
+    pub(crate) fn state_options(&self) -> StateOptions {
+        StateOptions::new(&self.settings().database.path)
+    }
+
+    /// The source that a user names: an id, the start of one, a path or a URL.
+    pub(crate) async fn source(&self, audiorag: &AudioRag, name: &str) -> Result<SourceRecord> {
+        match audiorag.state().resolve_source(name).await {
+            Ok(source) => Ok(source),
+            Err(error) if name.contains("://") || Path::new(name).is_absolute() => Err(error),
+            // Not an id: a path below the current directory, perhaps, in the form that sources are known by.
+            Err(error) => {
+                let path = self.cwd.join(name);
+                let path = path.canonicalize().unwrap_or(path);
+                match path.to_str() {
+                    Some(path) => audiorag.state().resolve_source(path).await.map_err(|_| error),
+                    None => Err(error),
+                }
+            }
+        }
+    }
+
+    /// The restrictions of a question.
+    pub(crate) async fn filter(
+        &self,
+        audiorag: &AudioRag,
+        question: &crate::args::Question,
+    ) -> Result<Filter> {
+        let mut sources = Vec::new();
+        for name in &question.source {
+            sources.push(self.source(audiorag, name).await?.id);
+        }
+        Ok(Filter {
+            sources,
+            speakers: question.speaker.clone(),
+            language: question.language.clone(),
+            after: question
+                .after
+                .as_deref()
+                .map(|day| date("--after", day))
+                .transpose()?,
+            before: question
+                .before
+                .as_deref()
+                .map(|day| date("--before", day))
+                .transpose()?,
+            within: None,
+        })
+    }
+}
+
+/// Checks a day.
+fn date(flag: &str, text: &str) -> Result<String> {
+    let date: jiff::civil::Date = text.parse().map_err(|_| {
+        Error::input(format!("{flag} {text} is not a day"))
+            .with_hint(format!("write it as year, month and day: {flag} 2026-03-31"))
+    })?;
+    Ok(date.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_checked() {
+        assert_eq!(date("--after", "2026-03-31").unwrap(), "2026-03-31");
+        let error = date("--before", "31.3.2026").unwrap_err();
+        assert_eq!(error.to_string(), "--before 31.3.2026 is not a day");
+        assert!(date("--after", "2026-02-30").is_err());
+    }
+}

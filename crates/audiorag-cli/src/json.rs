@@ -1,0 +1,283 @@
+//! The JSON shapes: a contract, so they are written out here and not derived from types that change for other
+//! reasons. Times are seconds as numbers, points in time RFC 3339.
+
+use audiorag::core::MediaTime;
+use audiorag::core::Stage;
+use audiorag::core::model::{Citation, Hit, TimeQuality};
+use audiorag::doctor::Check;
+use audiorag::index::{FailedSource, IndexEvent, IndexReport, IndexedSource, SkippedSource, SourceOutcome};
+use audiorag::query::{QueryReply, SearchReply};
+use audiorag::settings::Entry;
+use audiorag::state::{CacheStats, SchemaStatus, SourceRecord};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use std::time::{Duration, SystemTime};
+
+fn seconds(time: MediaTime) -> f64 {
+    time.as_seconds_f64()
+}
+
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// A point in time as RFC 3339, to the second.
+pub(crate) fn instant(time: SystemTime) -> Option<String> {
+    Timestamp::try_from(time).ok().map(|time| format!("{time:.0}"))
+}
+
+fn timings(timings: &[(Stage, Duration)]) -> Value {
+    let stages: Map<String, Value> = timings
+        .iter()
+        .map(|(stage, duration)| (stage.as_str().to_owned(), millis(*duration).into()))
+        .collect();
+    stages.into()
+}
+
+/// `query --json`.
+pub(crate) fn query(reply: &QueryReply) -> Value {
+    let answer = &reply.answer;
+    json!({
+        "operation_id": reply.operation_id.as_str(),
+        "answer": answer.text,
+        "citations": answer.citations.iter().map(citation).collect::<Vec<_>>(),
+        "passages": answer.passages.iter().map(hit).collect::<Vec<_>>(),
+        "degraded": answer.degraded,
+        "timings_ms": timings(&reply.timings),
+        "model": answer.model,
+    })
+}
+
+fn citation(citation: &Citation) -> Value {
+    json!({
+        "marker": citation.marker,
+        "source_id": citation.source_id.as_str(),
+        "title": citation.title,
+        "locator": citation.locator.to_uri(),
+        "start": seconds(citation.span.start()),
+        "end": seconds(citation.span.end()),
+        "quote": citation.quote,
+        "link": citation.link,
+        "speakers": citation.speakers,
+        "score": citation.score,
+        "estimated_times": citation.times == TimeQuality::Estimated,
+    })
+}
+
+fn hit(hit: &Hit) -> Value {
+    json!({
+        "chunk_id": hit.chunk_id.as_str(),
+        "source_id": hit.source_id.as_str(),
+        "title": hit.title,
+        "locator": hit.locator.to_uri(),
+        "start": seconds(hit.span.start()),
+        "end": seconds(hit.span.end()),
+        "text": hit.text,
+        "speakers": hit.speakers,
+        "estimated_times": hit.times == TimeQuality::Estimated,
+        "scores": {
+            "dense": hit.scores.dense,
+            "lexical": hit.scores.lexical,
+            "fused": hit.scores.fused,
+            "rerank": hit.scores.rerank,
+        },
+    })
+}
+
+/// `search --json`.
+pub(crate) fn search(reply: &SearchReply) -> Value {
+    json!({
+        "operation_id": reply.operation_id.as_str(),
+        "hits": reply.hits.iter().map(hit).collect::<Vec<_>>(),
+        "degraded": reply.degraded,
+        "timings_ms": timings(&reply.timings),
+    })
+}
+
+/// One source of `list --json`, `show --json` and `status --json`.
+pub(crate) fn source(source: &SourceRecord) -> Value {
+    json!({
+        "source_id": source.id.as_str(),
+        "title": source.title,
+        "locator": source.locator.to_uri(),
+        "status": source.status.as_str(),
+        "duration": source.duration.map(seconds),
+        "chunks": source.chunk_count,
+        "revision": source.active_revision.map(|revision| revision.0),
+        "updated_at": instant(source.updated_at),
+        "error": source.failure.as_ref().map(|failure| json!({
+            "stage": failure.stage.map(Stage::as_str),
+            "kind": failure.kind.as_str(),
+            "message": failure.message,
+        })),
+    })
+}
+
+/// One line of `index --json`.
+pub(crate) fn event(event: &IndexEvent) -> Value {
+    match event {
+        IndexEvent::Discovered { sources } => json!({"event": "discovered", "sources": sources}),
+        IndexEvent::SourceStarted { source } => json!({"event": "source_started", "source": source}),
+        IndexEvent::StageStarted { source, stage } => {
+            json!({"event": "stage", "source": source, "stage": stage.as_str(), "state": "started"})
+        }
+        IndexEvent::StageCompleted {
+            source,
+            stage,
+            elapsed,
+        } => json!({
+            "event": "stage",
+            "source": source,
+            "stage": stage.as_str(),
+            "state": "completed",
+            "elapsed_ms": millis(*elapsed),
+        }),
+        IndexEvent::Part {
+            source,
+            index,
+            end,
+            duration,
+            reused,
+        } => json!({
+            "event": "part",
+            "source": source,
+            "index": index,
+            "end": seconds(*end),
+            "duration": duration.map(seconds),
+            "reused": reused,
+        }),
+        IndexEvent::Warning { source, message } => {
+            json!({"event": "warning", "source": source, "message": message})
+        }
+        IndexEvent::SourceFinished {
+            source,
+            outcome: result,
+        } => {
+            let (name, detail) = outcome(result);
+            json!({"event": "source_finished", "source": source, "outcome": name, "detail": detail})
+        }
+        // Events that a newer version may add.
+        _ => json!({"event": "other"}),
+    }
+}
+
+fn outcome(outcome: &SourceOutcome) -> (&'static str, Value) {
+    match outcome {
+        SourceOutcome::Indexed(source) => ("indexed", indexed(source)),
+        SourceOutcome::Skipped(source) => ("skipped", skipped(source)),
+        SourceOutcome::Empty(source) => ("empty", indexed(source)),
+        SourceOutcome::Failed(source) => ("failed", failed(source)),
+    }
+}
+
+fn indexed(source: &IndexedSource) -> Value {
+    json!({
+        "source": source.source,
+        "source_id": source.source_id.as_str(),
+        "revision": source.revision.0,
+        "duration": seconds(source.duration),
+        "chunks": source.chunks,
+        "transcribed_parts": source.transcribed_parts,
+        "reused_parts": source.reused_parts,
+        "silent_parts": source.silent_parts,
+        "embedded_chunks": source.embedded_chunks,
+        "reused_embeddings": source.reused_embeddings,
+        "suspicious_segments": source.suspicious_segments,
+    })
+}
+
+fn skipped(source: &SkippedSource) -> Value {
+    json!({"source": source.source, "source_id": source.source_id.as_str(), "reason": source.reason})
+}
+
+fn failed(source: &FailedSource) -> Value {
+    json!({
+        "source": source.source,
+        "stage": source.stage.map(Stage::as_str),
+        "kind": source.kind.as_str(),
+        "message": source.message,
+        "hint": source.hint,
+    })
+}
+
+/// The last line of `index --json`.
+pub(crate) fn summary(report: &IndexReport) -> Value {
+    json!({
+        "event": "summary",
+        "operation_id": report.operation_id.as_str(),
+        "indexed": report.indexed.iter().map(indexed).collect::<Vec<_>>(),
+        "skipped": report.skipped.iter().map(skipped).collect::<Vec<_>>(),
+        "empty": report.empty.iter().map(indexed).collect::<Vec<_>>(),
+        "failed": report.failed.iter().map(failed).collect::<Vec<_>>(),
+        "not_started": report.not_started,
+        "cancelled": report.cancelled,
+        "reused_parts": report.reused_parts(),
+        "transcribed_parts": report.transcribed_parts(),
+        // Local models cost nothing, and no other provider is part of this version.
+        "cost": 0,
+        "elapsed_ms": millis(report.elapsed),
+    })
+}
+
+/// `doctor --json`.
+pub(crate) fn checks(checks: &[Check]) -> Value {
+    let checks: Vec<Value> = checks
+        .iter()
+        .map(|check| {
+            json!({
+                "name": check.name,
+                "status": check.status.as_str(),
+                "detail": check.detail,
+                "remedy": check.remedy,
+                "kind": check.kind.map(audiorag::ErrorKind::as_str),
+                "latency_ms": millis(check.latency),
+            })
+        })
+        .collect();
+    json!({"checks": checks})
+}
+
+/// `config show --json`.
+pub(crate) fn entries(entries: &[Entry]) -> Value {
+    let settings: Vec<Value> = entries
+        .iter()
+        .map(|entry| {
+            json!({
+                "setting": entry.key.spec().path,
+                "value": entry.value,
+                "origin": entry.origin.as_str(),
+                "from": entry.origin.to_string(),
+            })
+        })
+        .collect();
+    json!({"settings": settings})
+}
+
+/// `cache info --json` and `cache clear --json`.
+pub(crate) fn cache(stats: &CacheStats) -> Value {
+    json!({
+        "part_transcripts": stats.part_transcripts,
+        "part_bytes": stats.part_bytes,
+        "unused_part_transcripts": stats.unused_part_transcripts,
+        "unused_part_bytes": stats.unused_part_bytes,
+        "embeddings": stats.embeddings,
+        "embedding_bytes": stats.embedding_bytes,
+        "unused_embeddings": stats.unused_embeddings,
+        "unused_embedding_bytes": stats.unused_embedding_bytes,
+    })
+}
+
+/// `db status --json` and what the other `db` commands leave.
+pub(crate) fn schema(path: &std::path::Path, status: &SchemaStatus) -> Value {
+    let steps: Vec<Value> = status
+        .steps
+        .iter()
+        .map(|step| json!({"name": step.name, "applied": step.applied}))
+        .collect();
+    json!({
+        "database": path.display().to_string(),
+        "current": status.current(),
+        "pending": status.pending,
+        "steps": steps,
+    })
+}
