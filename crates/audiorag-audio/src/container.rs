@@ -3,7 +3,7 @@
 use crate::edit::{self, Edit};
 use crate::file::{self, FileName, OpenFile};
 use crate::sniff::{self, Content};
-use crate::{Limits, tags};
+use crate::{Limits, cutoff, tags};
 use audiorag_core::model::Media;
 use audiorag_core::{Error, MediaTime, Result, Stage};
 use std::fs::File;
@@ -16,7 +16,7 @@ use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDe
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
-use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
+use symphonia::core::io::{MediaSource, MediaSourceStream, MediaSourceStreamOptions, ReadOnlySource};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::units::TimeBase;
 
@@ -54,15 +54,18 @@ pub(crate) struct Opened {
     pub(crate) edit: Edit,
     /// Whether the announced length is a statement rather than an estimate.
     pub(crate) is_announced: bool,
+    /// Whether the file is known to be incomplete.
+    pub(crate) is_cut_off: bool,
 }
 
 pub(crate) fn open(path: &Path, limits: &Limits, stage: Stage) -> Result<Opened> {
     let OpenFile { mut file, name, .. } = file::open(path, limits, stage)?;
     check_content(&file, &name)?;
     let edits = edit::of_tracks(&file);
+    let is_cut_off = cutoff::is_cut_off(&file);
     file.rewind().map_err(|cause| name.io("read", cause))?;
     guarded(&name, "reading the headers", || {
-        open_container(file, &edits, &name, limits)
+        open_container(file, is_cut_off, &edits, &name, limits)
     })?
 }
 
@@ -88,8 +91,19 @@ fn check_content(file: &File, name: &FileName) -> Result<()> {
     }
 }
 
-fn open_container(file: File, edits: &[(u32, Edit)], name: &FileName, limits: &Limits) -> Result<Opened> {
-    let stream = MediaSourceStream::new(Box::new(file), MediaSourceStreamOptions::default());
+fn open_container(
+    file: File,
+    is_cut_off: bool,
+    edits: &[(u32, Edit)],
+    name: &FileName,
+    limits: &Limits,
+) -> Result<Opened> {
+    let source: Box<dyn MediaSource> = if is_cut_off {
+        Box::new(ReadOnlySource::new(file))
+    } else {
+        Box::new(file)
+    };
+    let stream = MediaSourceStream::new(source, MediaSourceStreamOptions::default());
     let mut reader = symphonia::default::get_probe()
         .probe(
             &Hint::new(),
@@ -143,6 +157,7 @@ fn open_container(file: File, edits: &[(u32, Edit)], name: &FileName, limits: &L
         time_base: track.time_base,
         edit,
         is_announced,
+        is_cut_off,
     })
 }
 
@@ -166,7 +181,15 @@ pub(crate) fn choose_track(
         .iter()
         .find(|(_, parameters)| codecs.get_audio_decoder(parameters.codec).is_some())
     {
-        return Ok(((*track).clone(), (*parameters).clone()));
+        let mut parameters = (*parameters).clone();
+        if matches!(
+            parameters.codec,
+            codec::CODEC_ID_PCM_ALAW | codec::CODEC_ID_PCM_MULAW
+        ) {
+            // CAF states the eight bits of the coded sample where the decoder expects those of the decoded one.
+            (parameters.bits_per_sample, parameters.bits_per_coded_sample) = (None, None);
+        }
+        return Ok(((*track).clone(), parameters));
     }
     if let Some((_, parameters)) = audio.first() {
         return Err(unsupported_codec(name, &codec_name(parameters.codec)));

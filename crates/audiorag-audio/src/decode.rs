@@ -28,7 +28,7 @@ const MIN_HOLE: u64 = 250_000_000;
 /// Holes above this in recordings of unknown length are wrong timestamps.
 const MAX_HOLE: u64 = 600_000_000_000;
 /// A Matroska track that starts later than this has timestamps of another origin.
-const MAX_LATE_START: u64 = 10_000_000_000;
+const MAX_LATE_START: i128 = 10_000_000_000;
 /// End padding is at most a few frames of a codec; more means that the announced end was wrong.
 const MAX_END_PADDING: usize = 8192;
 const NANOS: u128 = 1_000_000_000;
@@ -45,6 +45,8 @@ pub(crate) struct PacketDecoder {
     is_announced: bool,
 
     clock: Clock,
+    /// Whether the next packet only primes the decoder.
+    is_priming: bool,
     /// Timestamp that is position zero.
     origin: Option<i128>,
     /// Nanoseconds still to be cut off at the start.
@@ -115,6 +117,7 @@ impl PacketDecoder {
             time_base,
             edit,
             is_announced,
+            is_cut_off,
         } = opened;
         Self {
             reader,
@@ -129,6 +132,7 @@ impl PacketDecoder {
             name,
             limits,
             is_announced,
+            is_priming: false,
             origin: None,
             skip: edit.skip,
             moved: i128::from(edit.lead) - i128::from(edit.skip),
@@ -143,10 +147,18 @@ impl PacketDecoder {
             bad_packets: 0,
             lost: 0,
             is_hole_damage: false,
-            is_cut_off: false,
+            is_cut_off,
             is_done: false,
         }
+        .primed()
         .with_lead(edit.lead)
+    }
+
+    /// The first Vorbis packet of a stream has no audio of its own, but Symphonia puts some out. Only Ogg files
+    /// say so, and only for their first stream.
+    fn primed(mut self) -> Self {
+        self.is_priming = self.media.codec == "vorbis" && self.media.container != "ogg";
+        self
     }
 
     fn with_lead(mut self, lead: u64) -> Self {
@@ -227,7 +239,7 @@ impl PacketDecoder {
     /// The stream has ended; `early` when the container had promised more.
     fn end(&mut self, early: bool) {
         self.is_done = true;
-        self.is_cut_off = early;
+        self.is_cut_off |= early;
         // What remains in `padding` is padding indeed.
         self.padding.clear();
     }
@@ -244,6 +256,7 @@ impl PacketDecoder {
         self.track = track.id;
         self.time_base = track.time_base;
         self.origin = None;
+        self.is_priming = container::codec_name(parameters.codec) == "vorbis";
         // The next link's timestamps start anew at the present position.
         self.moved = i128::from(self.clock.nanos());
         // The announced length is that of one link.
@@ -280,6 +293,9 @@ impl PacketDecoder {
                 }
                 (self.failures, self.barren) = (0, 0);
                 self.is_hole_damage = false;
+                if std::mem::take(&mut self.is_priming) {
+                    return Ok(());
+                }
                 self.take(mono, rate, trim_start, trim_end);
             }
             Err(SymphoniaError::ResetRequired) => self.decoder.reset(),
@@ -308,12 +324,11 @@ impl PacketDecoder {
         let Some(start) = self.nanos_at(packet.pts, packet.trim_start.get()) else {
             return;
         };
-        let first = if self.media.container == "mkv" && (0..=i128::from(MAX_LATE_START)).contains(&start) {
-            0
-        } else {
-            start
-        };
-        let origin = *self.origin.get_or_insert(first);
+        if self.origin.is_none() && self.media.container == "mkv" {
+            // Only Matroska gives a track its place among the others: a late start is silence.
+            self.origin = Some(if start > MAX_LATE_START { start } else { 0 });
+        }
+        let origin = *self.origin.get_or_insert(start);
         let Ok(expected) = u64::try_from(start - origin + self.moved) else {
             return;
         };
@@ -327,7 +342,8 @@ impl PacketDecoder {
             return;
         }
         self.silence = self.clock.in_frames(hole);
-        if self.is_hole_damage {
+        // Only these containers have timestamps of their own; in others a hole is what damage has left.
+        if self.is_hole_damage || !matches!(self.media.container.as_str(), "mkv" | "mp4") {
             self.lost += hole;
         }
     }

@@ -55,7 +55,9 @@ impl FileName {
             io::ErrorKind::PermissionDenied => self
                 .input("may not be read: permission denied")
                 .with_hint("give yourself read permission, for example with chmod u+r"),
-            _ => self.input(format_args!("could not be {doing}: {cause}")),
+            _ => self
+                .input(format_args!("could not be {doing}: {cause}"))
+                .with_hint("check the path and the disk it is on"),
         };
         error.with_cause(cause)
     }

@@ -10,6 +10,7 @@
 //! decoder that panics becomes an [`Input`](audiorag_core::ErrorKind::Input) error of that file.
 
 mod container;
+mod cutoff;
 mod decode;
 mod edit;
 mod file;

@@ -86,7 +86,7 @@ impl PartReader {
     fn advance(&mut self) -> Result<Option<AudioPart>> {
         loop {
             while let Some(frame) = self.buffer.get(self.judged..self.judged + FRAME) {
-                self.splitter.push(self.detector.judge(frame), energy(frame));
+                self.splitter.push(self.detector.judge(frame));
                 self.judged += FRAME;
                 if let Some(cut) = self.splitter.next_cut() {
                     return self.emit(&cut).map(Some);
@@ -108,7 +108,7 @@ impl PartReader {
     fn finish(&mut self) {
         let total = self.start + self.buffer.len() as u64;
         if let Some(rest) = self.buffer.get(self.judged..).filter(|rest| !rest.is_empty()) {
-            self.splitter.push(self.detector.judge(rest), energy(rest));
+            self.splitter.push(self.detector.judge(rest));
             self.judged = self.buffer.len();
         }
         self.splitter.finish(total);
@@ -133,11 +133,6 @@ impl PartReader {
             speech: cut.speech.clone(),
         })
     }
-}
-
-/// Mean square.
-fn energy(frame: &[f32]) -> f32 {
-    frame.iter().map(|sample| sample * sample).sum::<f32>() / frame.len().max(1) as f32
 }
 
 impl Iterator for PartReader {

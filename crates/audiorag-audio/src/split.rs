@@ -7,7 +7,7 @@
 //! samples arrive cannot change them.
 
 use crate::SplitSettings;
-use crate::vad::{FRAME, FRAME_MILLIS, Segmenter, Stretch};
+use crate::vad::{FRAME, FRAME_MILLIS, Judgement, Segmenter, Stretch};
 use audiorag_core::model::SAMPLE_RATE;
 use audiorag_core::{MediaTime, Span};
 use std::collections::VecDeque;
@@ -63,9 +63,9 @@ impl Splitter {
     }
 
     /// Takes the next frame. [`next_cut`](Self::next_cut) must be asked after each.
-    pub(crate) fn push(&mut self, probability: f32, energy: f32) {
-        self.segmenter.push(probability);
-        self.energies.push_back(energy);
+    pub(crate) fn push(&mut self, frame: Judgement) {
+        self.segmenter.push(frame.speech, frame.is_loud);
+        self.energies.push_back(frame.energy);
         self.fetch();
     }
 
@@ -284,12 +284,21 @@ mod tests {
         let mut splitter = Splitter::new(settings);
         let mut cuts = Vec::new();
         for (is_speech, energy) in frames {
-            splitter.push(if *is_speech { 0.9 } else { 0.05 }, *energy);
+            let speech = if *is_speech { 0.9 } else { 0.05 };
+            splitter.push(Judgement {
+                speech,
+                is_loud: *is_speech,
+                energy: *energy,
+            });
             cuts.extend(splitter.next_cut());
         }
         let total = frames.len() as u64 * FRAME as u64 + extra;
         if extra > 0 {
-            splitter.push(0.0, 0.0);
+            splitter.push(Judgement {
+                speech: 0.0,
+                is_loud: false,
+                energy: 0.0,
+            });
             cuts.extend(splitter.next_cut());
         }
         splitter.finish(total);

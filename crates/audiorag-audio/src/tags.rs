@@ -3,7 +3,7 @@
 use audiorag_core::model::Media;
 use std::fmt::Write as _;
 use symphonia::core::formats::FormatReader;
-use symphonia::core::meta::{MetadataRevision, StandardTag, Tag};
+use symphonia::core::meta::{MetadataRevision, RawValue, StandardTag, Tag};
 
 /// Longer texts are cut: a title is for reading, and tags are written by strangers.
 const MAX_CHARACTERS: usize = 300;
@@ -38,7 +38,9 @@ struct Dates {
 }
 
 fn apply(tag: &Tag, media: &mut Media, dates: &mut Dates) {
-    let Some(standard) = &tag.std else { return };
+    let Some(standard) = &tag.std else {
+        return apply_raw(tag, media, dates);
+    };
     match standard {
         StandardTag::TrackTitle(text) => set(&mut media.title, clean(text)),
         StandardTag::Artist(text) => set(&mut media.artist, clean(text)),
@@ -51,6 +53,22 @@ fn apply(tag: &Tag, media: &mut Media, dates: &mut Dates) {
         StandardTag::OriginalReleaseDate(text) | StandardTag::OriginalRecordingDate(text) => {
             set(&mut dates.other, date(text));
         }
+        _ => {}
+    }
+}
+
+/// Tags that Symphonia leaves untranslated, such as those that ffmpeg writes into Matroska.
+fn apply_raw(tag: &Tag, media: &mut Media, dates: &mut Dates) {
+    let RawValue::String(text) = &tag.raw.value else {
+        return;
+    };
+    let key = tag.raw.key.rsplit(['@', ':']).next().unwrap_or_default();
+    match key.to_ascii_lowercase().as_str() {
+        "title" => set(&mut media.title, clean(text)),
+        "artist" | "author" => set(&mut media.artist, clean(text)),
+        "album" | "show" => set(&mut media.album, clean(text)),
+        "language" => set(&mut media.language, language(text)),
+        "date" | "date_recorded" | "date_released" => set(&mut dates.other, date(text)),
         _ => {}
     }
 }

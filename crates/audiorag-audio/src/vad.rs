@@ -32,28 +32,115 @@ pub(crate) fn frames(length: MediaTime, least: u64) -> u64 {
     (length.as_millis() / FRAME_MILLIS).max(least)
 }
 
-/// The speech probability of each frame.
+/// What is known about a frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Judgement {
+    /// Probability of speech.
+    pub(crate) speech: f32,
+    /// Whether the frame stands out from the background.
+    pub(crate) is_loud: bool,
+    /// Mean square of the samples.
+    pub(crate) energy: f32,
+}
+
+/// Judges frame after frame.
+///
+/// Three things are done for earshot, each because of what was measured on a 44 s reading. White noise at
+/// −65 dBFS is added: below it, the empty upper bands of telephone audio (8 kHz) made it report speech through
+/// every pause. Quiet recordings are raised: at 30 dB below a normal level it missed half of the speech, at
+/// 40 dB all. And the background level is tracked, because its probability takes about 200 ms to fall after the
+/// last word, by which time short pauses would be gone.
 pub(crate) struct Detector {
     earshot: Box<earshot::Detector>,
     frame: Vec<f32>,
+    noise: u32,
+    /// Level of the loudest recent frame in dBFS, falling by [`FALL`] each frame.
+    envelope: f32,
+    /// Mean squares of the last four frames.
+    recent: [f32; 4],
+    /// The lowest level in this stretch of [`FLOOR_FRAMES`], and in the one before.
+    floors: [f32; 2],
+    frames: u64,
 }
+
+/// Amplitude of uniform noise at −65 dBFS.
+const NOISE: f32 = 0.000_974;
+/// 10 dB a second.
+const FALL: f32 = 0.16;
+/// Recordings are raised to this level, by at most [`MAX_GAIN`] dB.
+const QUIET: f32 = -40.0;
+const MAX_GAIN: f32 = 30.0;
+/// Frames over which the background level is looked for, twice (3 s each).
+const FLOOR_FRAMES: u64 = 188;
+/// A frame stands out when it is this many dB above the background.
+const PROMINENCE: f32 = 6.0;
+/// Backgrounds below this are not told apart: it is the level of the added noise.
+const LOWEST: f32 = -65.0;
 
 impl Detector {
     pub(crate) fn new() -> Self {
         Self {
             earshot: earshot::Detector::default_boxed(),
             frame: Vec::with_capacity(FRAME),
+            noise: 0x9e37_79b9,
+            // As if the recording were a quiet one: a loud one corrects this with its first word, while a
+            // quiet one would lose its first words waiting for the envelope to fall.
+            envelope: QUIET - MAX_GAIN,
+            recent: [0.0; 4],
+            floors: [0.0; 2],
+            frames: 0,
         }
     }
 
     /// Judges the next frame. A shorter one, the last of a recording, is filled up with silence.
-    pub(crate) fn judge(&mut self, samples: &[f32]) -> f32 {
+    pub(crate) fn judge(&mut self, samples: &[f32]) -> Judgement {
+        let energy = samples.iter().map(|sample| sample * sample).sum::<f32>() / samples.len().max(1) as f32;
+        self.envelope = decibels(energy).max(self.envelope - FALL);
+        let gain = 10.0_f32.powf((QUIET - self.envelope).clamp(0.0, MAX_GAIN) / 20.0);
+        let noise = &mut self.noise;
         self.frame.clear();
-        self.frame
-            .extend(samples.iter().take(FRAME).map(|sample| sample.clamp(-1.0, 1.0)));
-        self.frame.resize(FRAME, 0.0);
-        self.earshot.predict_f32(&self.frame)
+        self.frame.extend(
+            samples
+                .iter()
+                .copied()
+                .chain(std::iter::repeat(0.0))
+                .take(FRAME)
+                .map(|sample| {
+                    // Xorshift: the same noise in every run.
+                    *noise ^= *noise << 13;
+                    *noise ^= *noise >> 17;
+                    *noise ^= *noise << 5;
+                    let uniform = *noise as f32 / (u32::MAX / 2) as f32 - 1.0;
+                    (uniform * NOISE + sample * gain).clamp(-1.0, 1.0)
+                }),
+        );
+        Judgement {
+            speech: self.earshot.predict_f32(&self.frame),
+            is_loud: self.is_loud(energy),
+            energy,
+        }
     }
+
+    fn is_loud(&mut self, energy: f32) -> bool {
+        let [_, b, c, d] = self.recent;
+        self.recent = if self.frames == 0 {
+            [energy; 4]
+        } else {
+            [b, c, d, energy]
+        };
+        let smooth = decibels(self.recent.iter().sum::<f32>() / 4.0);
+        if self.frames.is_multiple_of(FLOOR_FRAMES) {
+            self.floors = [0.0, self.floors[0]];
+        }
+        self.frames += 1;
+        self.floors[0] = self.floors[0].min(smooth);
+        let floor = self.floors[0].min(self.floors[1]).max(LOWEST);
+        decibels(energy) > floor + PROMINENCE
+    }
+}
+
+fn decibels(energy: f32) -> f32 {
+    10.0 * (energy + 1e-10).log10()
 }
 
 /// Turns probabilities into stretches of speech.
@@ -87,6 +174,8 @@ struct Group {
     waiting: Vec<Stretch>,
 }
 
+/// A stretch shorter than this many frames (80 ms) is no syllable, whatever is around it.
+const MIN_STRETCH: u64 = 5;
 /// An undecided group longer than this many frames (4 s) has too little speech in it to be any.
 const MAX_UNDECIDED: u64 = 250;
 
@@ -105,10 +194,14 @@ impl Segmenter {
         }
     }
 
-    pub(crate) fn push(&mut self, probability: f32) {
+    pub(crate) fn push(&mut self, probability: f32, is_loud: bool) {
         let now = self.frame;
         self.frame += 1;
-        let threshold = if self.open.is_some() { self.off } else { self.on };
+        let threshold = if self.open.is_some() && is_loud {
+            self.off
+        } else {
+            self.on
+        };
         if probability >= threshold {
             let open = self.open.get_or_insert(Stretch { start: now, end: now });
             open.end = now + 1;
@@ -153,6 +246,9 @@ impl Segmenter {
         self.open = None;
         let Some(group) = &mut self.group else { return };
         group.end = stretch.end;
+        if stretch.frames() < MIN_STRETCH {
+            return;
+        }
         group.total += stretch.frames();
         if group.is_speech {
             self.decided.push_back(stretch);
@@ -184,6 +280,7 @@ impl Segmenter {
     pub(crate) fn settled(&self) -> u64 {
         match (&self.group, self.open) {
             (Some(group), _) if !group.is_speech => group.start,
+            (_, Some(open)) if open.frames() < MIN_STRETCH => open.start,
             (_, Some(open)) => open.end,
             _ => self.frame,
         }
@@ -205,7 +302,7 @@ mod tests {
         let mut found = Vec::new();
         for (active, quiet) in runs {
             for frame in 0..active + quiet {
-                segmenter.push(if frame < *active { 0.9 } else { 0.1 });
+                segmenter.push(if frame < *active { 0.9 } else { 0.1 }, true);
                 found.extend(std::iter::from_fn(|| segmenter.fetch()));
             }
         }
@@ -227,6 +324,8 @@ mod tests {
             [(125, 187), (217, 227)]
         );
         assert_eq!(stretches(&[(0, 10), (25, 0)]), []);
+        // A click of 48 ms beside speech.
+        assert_eq!(stretches(&[(3, 30), (62, 0)]), [(33, 95)]);
     }
 
     #[test]
@@ -240,13 +339,13 @@ mod tests {
     }
 
     #[test]
-    fn hysteresis_bridges_weak_frames() {
+    fn hysteresis_bridges_weak_frames_that_stand_out() {
         let mut segmenter = Segmenter::new(&settings());
         for frame in 0..100 {
-            segmenter.push(if frame == 10 { 0.6 } else { 0.4 });
+            segmenter.push(if frame == 10 { 0.6 } else { 0.4 }, frame < 60);
         }
         segmenter.finish();
-        assert_eq!(segmenter.fetch(), Some(Stretch { start: 10, end: 100 }));
+        assert_eq!(segmenter.fetch(), Some(Stretch { start: 10, end: 60 }));
     }
 
     proptest! {
@@ -256,7 +355,7 @@ mod tests {
             let mut settled = 0;
             let mut last = 0;
             for probability in probabilities {
-                segmenter.push(probability);
+                segmenter.push(probability, probability > 0.2);
                 while let Some(stretch) = segmenter.fetch() {
                     prop_assert!(stretch.start < stretch.end && last <= stretch.start);
                     last = stretch.end;
@@ -274,9 +373,35 @@ mod tests {
     }
 
     #[test]
-    fn silence_has_no_speech() {
+    fn silence_and_noise_are_not_speech() {
         let mut detector = Detector::new();
-        assert!((0..100).all(|_| detector.judge(&[0.0; FRAME]) < 0.5));
-        assert!(detector.judge(&[2.0; 7]) <= 1.0);
+        assert!((0..500).all(|_| detector.judge(&[0.0; FRAME]).speech < 0.5));
+        let mut state = 1_u32;
+        let mut noise = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / 8_388_608.0 - 1.0
+        };
+        for level in [0.0003, 0.003, 0.03] {
+            let speech = (0..500)
+                .filter(|_| {
+                    let frame: Vec<f32> = (0..FRAME).map(|_| noise() * level).collect();
+                    detector.judge(&frame).speech > 0.5
+                })
+                .count();
+            assert!(speech < 15, "{speech} of 500 frames at {level}");
+        }
+        assert!(detector.judge(&[2.0; 7]).speech <= 1.0);
+    }
+
+    #[test]
+    fn the_background_does_not_stand_out() {
+        let mut detector = Detector::new();
+        let mut loud = |level: f32| detector.judge(&[level; FRAME]).is_loud;
+        let quiet = (0..200).filter(|_| loud(0.01)).count();
+        assert!(quiet == 0, "{quiet}");
+        assert!((0..20).all(|_| loud(0.1)));
+        assert!(!loud(0.01));
+        // After six seconds the new level is the background.
+        assert!(!(0..600).map(|_| loud(0.1)).last().unwrap());
     }
 }

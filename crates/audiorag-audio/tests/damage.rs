@@ -1,0 +1,351 @@
+//! Broken, hostile and mistaken input.
+#![expect(clippy::unwrap_used, reason = "a failing test should panic")]
+
+mod common;
+
+use audiorag_audio::{Limits, PartReader, SampleReader, fingerprint, probe, probe_with};
+use audiorag_core::{Error, ErrorKind, MediaTime, Stage};
+use common::{CUTS, Depth, distance, fixture, parts, rms, samples, settings, wav, wav_header};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+fn file(name: &str, content: &[u8]) -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    (directory, path)
+}
+
+/// The error of both ways in, which must agree.
+fn refusal(path: &Path) -> Error {
+    let split = PartReader::open(path, settings(60, 120)).err().unwrap();
+    let error = probe(path).unwrap_err();
+    assert_eq!((error.kind(), error.message()), (split.kind(), split.message()));
+    assert_eq!(
+        (error.stage(), split.stage()),
+        (Some(Stage::Probe), Some(Stage::Split))
+    );
+    assert!(
+        error.source_name().is_some() && error.hint().is_some(),
+        "{error:?}"
+    );
+    let report = error.report();
+    assert!(!report.contains('\n') && report.len() < 300, "{report}");
+    error
+}
+
+#[test]
+fn other_contents_are_named() {
+    let random: Vec<u8> = (0..40_000_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761).rotate_left(n % 31) >> 13) as u8)
+        .collect();
+    let cases: [(&[u8], &str); 8] = [
+        (b"", "is an empty file"),
+        (b"just some words\n", "plain text"),
+        (b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n1 0 obj\n", "a PDF document"),
+        (b"<!DOCTYPE html><html>404</html>", "an HTML or XML page"),
+        (b"PK\x03\x04\x14\x00\x00\x00", "a ZIP archive"),
+        (b"RIFF\x10\x00\x00\x00AVI LIST", "AVI video"),
+        (&[0; 5000], "nothing but zero bytes"),
+        (&random, "not a recording in any known format"),
+    ];
+    for (content, expected) in cases {
+        let (_directory, path) = file("talk.mp3", content);
+        let error = refusal(&path);
+        assert!(
+            error.message().starts_with("talk.mp3 ") && error.message().contains(expected),
+            "{error}"
+        );
+        let is_unsupported = expected == "AVI video";
+        assert_eq!(
+            error.kind(),
+            if is_unsupported {
+                ErrorKind::Unsupported
+            } else {
+                ErrorKind::Input
+            }
+        );
+    }
+}
+
+#[test]
+fn missing_files_and_directories_are_told_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = refusal(&directory.path().join("gone.mp3"));
+    assert_eq!(
+        (error.kind(), error.message()),
+        (ErrorKind::NotFound, "gone.mp3 does not exist")
+    );
+    let error = refusal(directory.path());
+    assert_eq!(error.kind(), ErrorKind::Input);
+    assert!(error.message().ends_with("is a directory, not a recording"));
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_sockets_devices_and_loops_never_hang() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("fifo.wav");
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let socket = directory.path().join("socket.wav");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    for path in [
+        fifo.as_path(),
+        &socket,
+        Path::new("/dev/zero"),
+        Path::new("/dev/null"),
+    ] {
+        let error = refusal(path);
+        assert_eq!(error.kind(), ErrorKind::Input);
+        assert!(error.message().contains("is not a regular file"), "{error}");
+        assert_eq!(fingerprint(path).unwrap_err().kind(), ErrorKind::Input);
+    }
+    let link = directory.path().join("loop.wav");
+    std::os::unix::fs::symlink(&link, &link).unwrap();
+    assert_eq!(refusal(&link).kind(), ErrorKind::Input);
+}
+
+#[cfg(unix)]
+#[test]
+fn odd_names_work() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let names: [&[u8]; 4] = [
+        b"-x.mp3",
+        b"new\nline.mp3",
+        b"\xff\xfe.mp3",
+        "Grüße 東京.mp3".as_bytes(),
+    ];
+    for name in names {
+        let path = directory.path().join(std::ffi::OsStr::from_bytes(name));
+        std::fs::copy(fixture("two_cities-8s.mp3"), &path).unwrap();
+        assert_eq!(probe(&path).unwrap().codec, "mp3");
+        std::fs::write(&path, "text").unwrap();
+        refusal(&path);
+    }
+}
+
+#[test]
+fn codecs_and_tracks_that_cannot_be_used_are_named() {
+    let error = refusal(&fixture("video-without-audio.mp4"));
+    assert_eq!(
+        (error.kind(), error.message()),
+        (ErrorKind::Input, "video-without-audio.mp4 has no audio track")
+    );
+    let error = refusal(&fixture("two_cities-8s.opus"));
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().ends_with("not decoded here: opus") && error.hint().unwrap().contains("ffmpeg"));
+}
+
+#[test]
+fn too_short_is_said() {
+    let (_directory, path) = file("blip.wav", &wav(Depth::S16, 16_000, 1, 0.07, |_, _| 0.1));
+    let error = parts(&path, settings(60, 120)).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.message()),
+        (ErrorKind::Input, "blip.wav is too short: 70 ms of audio")
+    );
+    let (_directory, path) = file("none.wav", &wav_header(Depth::S16, 16_000, 1, 0));
+    assert_eq!(
+        parts(&path, settings(60, 120)).unwrap_err().kind(),
+        ErrorKind::Input
+    );
+    let (_directory, path) = file("word.wav", &wav(Depth::S16, 16_000, 1, 0.08, |_, _| 0.1));
+    assert_eq!(parts(&path, settings(60, 120)).unwrap().len(), 1);
+}
+
+#[test]
+fn limits_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let huge = directory.path().join("huge.wav");
+    std::fs::File::create(&huge).unwrap().set_len(20 << 30).unwrap();
+    assert!(refusal(&huge).message().contains("is too large"));
+    assert!(fingerprint(&huge).unwrap_err().message().contains("is too large"));
+
+    let limits = Limits {
+        max_duration: MediaTime::from_seconds(5),
+        ..Limits::default()
+    };
+    let error = probe_with(&fixture("two_cities-8s.mp3"), &limits).unwrap_err();
+    assert_eq!(
+        error.message(),
+        "two_cities-8s.mp3 is too long: 00:08, at most 00:05 are allowed"
+    );
+    // A stream that does not announce its length is stopped on the way.
+    let mut endless = wav_header(Depth::S16, 16_000, 1, u32::MAX);
+    endless.extend(vec![0; 400_000]);
+    let (_directory, path) = file("endless.wav", &endless);
+    assert_eq!(probe(&path).unwrap().duration, None);
+    let mut reader = SampleReader::open_with(&path, limits).unwrap();
+    let mut read = || -> Result<(), Error> {
+        while reader.next_block()?.is_some() {}
+        Ok(())
+    };
+    assert!(read().unwrap_err().message().contains("is too long"));
+    read().unwrap();
+
+    let (_directory, path) = file("wide.wav", &wav(Depth::U8, 8000, 80, 0.2, |_, _| 0.0));
+    assert!(refusal(&path).message().contains("channels") || refusal(&path).kind() == ErrorKind::Input);
+}
+
+/// Cuts a fixture off after a share of its bytes.
+fn cut(name: &str, percent: usize) -> (TempDir, PathBuf) {
+    let content = std::fs::read(fixture(name)).unwrap();
+    file(name, content.get(..content.len() * percent / 100).unwrap())
+}
+
+#[test]
+fn cut_off_files_are_refused_or_reported() {
+    for name in CUTS.iter().filter(|name| **name != "two_cities.flac") {
+        for percent in [10, 50, 90] {
+            let (_directory, path) = cut(name, percent);
+            match parts(&path, settings(5, 10)) {
+                Ok(parts) => {
+                    let length = parts.last().unwrap().span.end().as_seconds_f64();
+                    // Streams without announced length just end; the others had 90 % of the sound.
+                    let is_open = [".aac", ".ogg", ".mp3"].iter().any(|kind| name.ends_with(kind));
+                    assert!(is_open || length > 7.1, "{name} at {percent} %: {length}");
+                    assert!(length < 8.05);
+                }
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Input, "{name} at {percent} %: {error}");
+                    assert!(
+                        error.message().contains("cut off"),
+                        "{name} at {percent} %: {error}"
+                    );
+                    assert!(error.hint().is_some());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn losses_are_counted_in_seconds() {
+    for name in ["two_cities-8s.wav", "two_cities-8s.mp3", "two_cities-8s.m4a"] {
+        let (_directory, path) = cut(name, 50);
+        let error = parts(&path, settings(60, 120)).unwrap_err();
+        assert!(
+            error.message().contains("is cut off or damaged: only") && error.message().contains("of 8.0 s"),
+            "{name}: {error}"
+        );
+        let (_directory, path) = cut(name, 94);
+        let (found, warnings) = samples(&path).unwrap();
+        assert!((7.2..7.8).contains(&(found.len() as f64 / 16_000.0)), "{name}");
+        assert!(
+            warnings
+                .iter()
+                .any(|text| text.starts_with("decoded 7.") && text.ends_with("of 8.0 s")),
+            "{warnings:?}"
+        );
+    }
+    let (_directory, path) = cut("two_cities.flac", 96);
+    assert_eq!(samples(&path).unwrap().1, ["decoded 42 of 44 s"]);
+}
+
+#[test]
+fn sound_after_damage_stays_where_it_is() {
+    let (reference, _) = samples(&fixture("two_cities.flac")).unwrap();
+    let mut content = std::fs::read(fixture("two_cities.flac")).unwrap();
+    let (start, length) = (content.len() / 2, content.len() / 50);
+    content.get_mut(start..start + length).unwrap().fill(0x55);
+    let (_directory, path) = file("hurt.flac", &content);
+    let (found, warnings) = samples(&path).unwrap();
+    assert!(!warnings.is_empty());
+    let late = 30 * 16_000..44 * 16_000;
+    assert_eq!(found.get(late.clone()), reference.get(late));
+    assert_eq!(found.get(..15 * 16_000), reference.get(..15 * 16_000));
+
+    // Lossy frames depend on their neighbours, so these are only compared far behind the damage.
+    // AAC fills bands with noise that is another one after a lost packet.
+    for (name, most) in [
+        ("two_cities-8s.m4a", 0.2),
+        ("spoken-alice.ogg", 0.01),
+        ("two_cities-8s.webm", 0.01),
+    ] {
+        let (reference, _) = samples(&fixture(name)).unwrap();
+        let mut content = std::fs::read(fixture(name)).unwrap();
+        let middle = content.len() / 2;
+        content.get_mut(middle..middle + 40).unwrap().fill(0x55);
+        let (_directory, path) = file(name, &content);
+        let (found, _) = samples(&path).unwrap();
+        let late = reference.len() - 16_000..reference.len() - 800;
+        let distance = distance(reference.get(late.clone()).unwrap(), found.get(late).unwrap());
+        assert!(distance < most, "{name}: {distance}");
+    }
+}
+
+#[test]
+fn mutated_files_never_break_out() {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let mut outcomes = [0, 0];
+    for name in CUTS.iter().filter(|name| **name != "two_cities.flac") {
+        let original = std::fs::read(fixture(name)).unwrap();
+        let path = directory.path().join(name);
+        for round in 0..12 {
+            let mut content = original.clone();
+            // Half of the rounds aim at the headers.
+            let reach = if round % 2 == 0 {
+                600.min(content.len())
+            } else {
+                content.len()
+            };
+            for _ in 0..=random(8) {
+                *content.get_mut(random(reach)).unwrap() = random(256) as u8;
+            }
+            std::fs::write(&path, content).unwrap();
+            match samples(&path) {
+                Ok((found, _)) => {
+                    outcomes[0] += 1;
+                    assert!(found.len() < 16_000 * 700, "{name}");
+                }
+                Err(error) => {
+                    outcomes[1] += 1;
+                    assert!(
+                        matches!(error.kind(), ErrorKind::Input | ErrorKind::Unsupported),
+                        "{name}: {error:?}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(outcomes.iter().all(|count| *count > 5), "{outcomes:?}");
+}
+
+#[test]
+fn fingerprints_are_those_of_the_bytes() {
+    let (_directory, path) = file("a.bin", b"abc");
+    let print = fingerprint(&path).unwrap();
+    assert_eq!(
+        print.content.as_str(),
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    );
+    assert_eq!(print.bytes, 3);
+    assert!(print.modified.unwrap() > 1_600_000_000_000_000_000);
+    assert_eq!(
+        fingerprint(&path.with_extension("gone")).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+}
+
+#[test]
+fn silence_is_a_recording() {
+    let parts = parts(&fixture("silence.flac"), settings(5, 10)).unwrap();
+    assert!(parts.iter().all(|part| !part.has_speech()));
+    assert!(rms(parts.iter().flat_map(|part| part.samples.iter().copied())) < 1e-6);
+    let total: usize = parts.iter().map(|part| part.samples.len()).sum();
+    assert_eq!((parts.len(), total), (2, 20 * 16_000));
+}
