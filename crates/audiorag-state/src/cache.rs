@@ -103,8 +103,9 @@ impl State {
     /// Stores vectors of `space`, brought to unit length. A key that is stored already keeps its vector.
     ///
     /// # Errors
-    /// [`Protocol`](audiorag_core::ErrorKind::Protocol) for a vector that does not belong to the space, and nothing
-    /// is stored. [`Cancelled`](audiorag_core::ErrorKind::Cancelled) when the lease was lost; the vectors are kept.
+    /// [`Protocol`](audiorag_core::ErrorKind::Protocol) for a vector that does not belong to the space; nothing is
+    /// stored then. [`Cancelled`](audiorag_core::ErrorKind::Cancelled) when the lease was lost; the vectors are
+    /// kept.
     pub async fn save_embeddings(
         &self,
         lease: &Lease,

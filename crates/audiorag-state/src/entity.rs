@@ -1,4 +1,5 @@
 //! Tables as sea-orm sees them. Private: verbs speak in core types.
+#![expect(clippy::struct_field_names, reason = "fields are named as their columns")]
 
 /// `source`.
 pub(crate) mod source {

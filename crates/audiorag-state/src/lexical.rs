@@ -4,8 +4,9 @@
 //! a great part of the rows cost most and say least: those are left out.
 
 use crate::State;
-use crate::db::{Db, placeholders, sql};
+use crate::db::{Db, sql};
 use crate::fault::Attempt;
+use crate::filter::Columns;
 use audiorag_core::Result;
 use audiorag_core::id::ChunkId;
 use audiorag_core::model::Filter;
@@ -17,6 +18,16 @@ const MAX_TERMS: usize = 32;
 /// How many rows the words of a question may be found in together; the rarest word is used in any case. Scoring
 /// takes about 0.3 µs a row.
 const ROW_BUDGET: u64 = 20_000;
+
+/// What filters ask for, of chunk `c`, source `s` and revision `r`.
+const COLUMNS: Columns = Columns {
+    source: "c.source_id",
+    language: "r.language",
+    day: "s.date",
+    start: "c.start_ms",
+    end: "c.end_ms",
+    speakers: ("EXISTS (SELECT 1 FROM json_each(c.speakers) n WHERE n.value", ")"),
+};
 
 /// English words that say nothing about the subject. Other languages rely on [`ROW_BUDGET`].
 const STOP_WORDS: &[&str] = &[
@@ -167,7 +178,7 @@ async fn search(db: &Db, expression: &str, limit: usize, filter: &Filter) -> Att
         }
     }
     let mut values: Vec<Value> = vec![expression.into()];
-    let conditions = conditions(filter, &mut values);
+    let conditions = COLUMNS.conditions(filter, &mut values);
     values.push(wanted.into());
     // CROSS JOIN keeps the planner from running the expression once for each row.
     let text = format!(
@@ -185,44 +196,4 @@ async fn search(db: &Db, expression: &str, limit: usize, filter: &Filter) -> Att
         found.push((ChunkId::from_stored(id), -score as f32));
     }
     Ok(found)
-}
-
-/// The filter as SQL conditions on chunk `c`, source `s` and revision `r`, its values appended to `values`.
-fn conditions(filter: &Filter, values: &mut Vec<Value>) -> String {
-    let mut text = String::new();
-    if !filter.sources.is_empty() {
-        let list = placeholders(values.len() + 1, filter.sources.len());
-        text.push_str(&format!(" AND c.source_id IN ({list})"));
-        values.extend(filter.sources.iter().map(|source| Value::from(source.as_str())));
-    }
-    if !filter.speakers.is_empty() {
-        let list = placeholders(values.len() + 1, filter.speakers.len());
-        text.push_str(&format!(
-            " AND EXISTS (SELECT 1 FROM json_each(c.speakers) n WHERE n.value IN ({list}))"
-        ));
-        values.extend(
-            filter
-                .speakers
-                .iter()
-                .map(|speaker| Value::from(speaker.as_str())),
-        );
-    }
-    let mut compare = |condition: &str, value: Value| {
-        text.push_str(&format!(" AND {condition} ${}", values.len() + 1));
-        values.push(value);
-    };
-    if let Some(language) = &filter.language {
-        compare("r.language =", language.as_str().into());
-    }
-    if let Some(day) = &filter.after {
-        compare("s.date >=", day.as_str().into());
-    }
-    if let Some(day) = &filter.before {
-        compare("s.date <=", day.as_str().into());
-    }
-    if let Some(within) = filter.within {
-        compare("c.start_ms <", (within.end().as_millis() as i64).into());
-        compare("c.end_ms >", (within.start().as_millis() as i64).into());
-    }
-    text
 }

@@ -12,6 +12,7 @@ mod chunk;
 mod db;
 mod entity;
 mod fault;
+mod filter;
 mod hit;
 mod lexical;
 mod migration;

@@ -2,6 +2,7 @@
 
 use crate::db::{Db, placeholders, sql};
 use crate::fault::Attempt;
+use crate::filter::Columns;
 use crate::{space, stored};
 use audiorag_core::capability::{Selector, VectorMatch, VectorRecord};
 use audiorag_core::id::ChunkId;
@@ -97,50 +98,15 @@ pub(super) async fn page(db: &Db, space_id: i64, after: i64) -> Attempt<Vec<(i64
     Ok(page)
 }
 
-/// The filter as SQL conditions on vector `v`, its values appended to `values`.
-fn conditions(filter: &Filter, values: &mut Vec<Value>) -> String {
-    let mut text = String::new();
-    if !filter.sources.is_empty() {
-        let list = placeholders(values.len() + 1, filter.sources.len());
-        text.push_str(&format!(" AND v.source_id IN ({list})"));
-        values.extend(filter.sources.iter().map(|source| Value::from(source.as_str())));
-    }
-    if !filter.speakers.is_empty() {
-        let list = placeholders(values.len() + 1, filter.speakers.len());
-        text.push_str(&format!(
-            " AND v.id IN (SELECT vector_id FROM vector_speaker WHERE speaker IN ({list}))"
-        ));
-        values.extend(
-            filter
-                .speakers
-                .iter()
-                .map(|speaker| Value::from(speaker.as_str())),
-        );
-    }
-    let mut compare = |condition: &str, value: Value| {
-        text.push_str(&format!(" AND {condition} ${}", values.len() + 1));
-        values.push(value);
-    };
-    if let Some(language) = &filter.language {
-        compare("v.language =", language.as_str().into());
-    }
-    if let Some(day) = &filter.after {
-        compare("v.date >=", day.as_str().into());
-    }
-    if let Some(day) = &filter.before {
-        compare("v.date <=", day.as_str().into());
-    }
-    if let Some(within) = filter.within {
-        compare("v.start_ms <", (within.end().as_millis() as i64).into());
-        compare("v.end_ms >", (within.start().as_millis() as i64).into());
-        if within.is_empty() {
-            text.push_str(" AND 1 = 0");
-        }
-        // Nothing overlaps with a span of no length.
-        text.push_str(" AND v.start_ms < v.end_ms");
-    }
-    text
-}
+/// What filters ask for, of vector `v`.
+const COLUMNS: Columns = Columns {
+    source: "v.source_id",
+    language: "v.language",
+    day: "v.date",
+    start: "v.start_ms",
+    end: "v.end_ms",
+    speakers: ("v.id IN (SELECT vector_id FROM vector_speaker WHERE speaker", ")"),
+};
 
 /// The numbers of the vectors that pass the filter, rising, or `None` when they are more than `most`.
 pub(super) async fn matching(
@@ -150,7 +116,7 @@ pub(super) async fn matching(
     most: usize,
 ) -> Attempt<Option<Vec<i64>>> {
     let mut values = vec![space_id.into()];
-    let conditions = conditions(filter, &mut values);
+    let conditions = COLUMNS.conditions(filter, &mut values);
     values.push((most as i64 + 1).into());
     // As one row: reading a row costs more than reading a number.
     let text = format!(
@@ -183,7 +149,7 @@ pub(super) async fn score(
     let mut scored = Vec::with_capacity(ids.len());
     for batch in ids.chunks(LIST) {
         let mut values = vec![space_id.into()];
-        let conditions = conditions(filter, &mut values);
+        let conditions = COLUMNS.conditions(filter, &mut values);
         let list = placeholders(values.len() + 1, batch.len());
         values.extend(batch.iter().map(|id| Value::from(*id)));
         let text = format!(
@@ -214,7 +180,7 @@ pub(super) async fn scan(
     let mut last = after;
     loop {
         let mut values = vec![space_id.into(), last.into(), PAGE.into()];
-        let conditions = conditions(filter, &mut values);
+        let conditions = COLUMNS.conditions(filter, &mut values);
         let text = format!(
             "SELECT v.id, v.record_id, e.vector FROM vector v JOIN embedding e ON e.id = v.embedding_id
              WHERE v.space_id = $1 AND v.id > $2{conditions} ORDER BY v.id LIMIT $3"

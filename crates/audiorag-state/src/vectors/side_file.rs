@@ -195,7 +195,7 @@ impl SideFile {
     /// Moves the file over the one at `path`.
     pub(super) fn rename(&mut self, path: &Path) -> io::Result<()> {
         std::fs::rename(&self.path, path)?;
-        self.path = path.to_owned();
+        path.clone_into(&mut self.path);
         Ok(())
     }
 

@@ -162,9 +162,9 @@ impl Snapshot {
         while low < high {
             let middle = low + (high - low) / 2;
             if record::id(self.record(middle)) < id {
-                low = middle + 1
+                low = middle + 1;
             } else {
-                high = middle
+                high = middle;
             }
         }
         low

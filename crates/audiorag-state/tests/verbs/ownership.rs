@@ -175,7 +175,10 @@ async fn every_commit_is_refused_under_an_old_lease() {
     // What was paid for is kept all the same.
     assert!(state.part_transcript(&key).await.unwrap().is_some());
     assert_eq!(
-        state.cached_embeddings(&[vector.0.clone()]).await.unwrap()[&vector.0],
+        state
+            .cached_embeddings(std::slice::from_ref(&vector.0))
+            .await
+            .unwrap()[&vector.0],
         vector.1
     );
     // Whoever worked on a source that is gone hears that.

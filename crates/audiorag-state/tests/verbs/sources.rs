@@ -17,7 +17,10 @@ async fn a_source_is_added_once() {
     assert_eq!(first.fingerprint, Some(fingerprint("/a/talk.mp3")));
     assert_eq!(first.media.as_ref().unwrap().container, "wav");
     assert_eq!(scratch.add("/a/talk.mp3").await, first);
-    assert_eq!(scratch.state.list_sources().await.unwrap(), [first.clone()]);
+    assert_eq!(
+        scratch.state.list_sources().await.unwrap(),
+        std::slice::from_ref(&first)
+    );
     assert_eq!(
         scratch.state.find_source(&file("/a/talk.mp3")).await.unwrap(),
         Some(first)

@@ -56,7 +56,7 @@ fn record(number: u64) -> VectorRecord {
         text: String::new(),
         title: String::new(),
         speakers: vec![format!("p{}", number % 3)],
-        language: (number % 2 == 0).then(|| "en".to_owned()),
+        language: number.is_multiple_of(2).then(|| "en".to_owned()),
         date: None,
         source_id,
     }
