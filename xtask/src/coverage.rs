@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 const FLOOR: f64 = 80.0;
 /// What is installed where there is no tarpaulin yet.
 const TARPAULIN_VERSION: &str = "0.37.5";
+/// The instrumentation carries its own map to the source: debug information would only cost time and disk.
+const NO_DEBUG_INFO: &str = "--rustflags=-Cdebuginfo=0";
 /// Crates that are tools or tests themselves.
 const EXCLUDED: &[&str] = &["xtask", "audiorag-e2e"];
 
