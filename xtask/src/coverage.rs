@@ -50,6 +50,7 @@ pub(crate) fn check() -> Result<Findings> {
         "tarpaulin",
         "--engine",
         "llvm",
+        NO_DEBUG_INFO,
         "--workspace",
         "--exclude",
         "xtask",
@@ -121,6 +122,7 @@ fn rust_flags() -> Result<String> {
         "tarpaulin",
         "--engine",
         "llvm",
+        NO_DEBUG_INFO,
         "--print-rust-flags",
     ]))?;
     printed
