@@ -79,8 +79,7 @@ impl Db {
         })
     }
 
-    /// Opens an existing database for reading. Where the directory cannot be written, SQLite cannot create the
-    /// journal's index; a database without a journal is then opened as one that nobody changes.
+    /// Opens an existing database for reading.
     async fn open_read_only(options: StateOptions) -> Result<Self> {
         let path = options.path.clone();
         if !path.is_file() {
@@ -89,11 +88,9 @@ impl Db {
                     .with_hint("index something first, or name the right database"),
             );
         }
-        let reader = match Self::probe(&options, false).await {
-            Err(fault) if fault.is_cannot_open() && !has_journal(&path) => Self::probe(&options, true).await,
-            other => other,
-        }
-        .map_err(|fault| fault.explain("open the state for reading", &path))?;
+        let reader = connect_for_reading(&options)
+            .await
+            .map_err(|fault| fault.explain("open the state for reading", &path))?;
         let status = migration::check(&reader, &path).await?;
         if !status.pending.is_empty() {
             let _ = reader.close().await;
@@ -108,18 +105,6 @@ impl Db {
             reader,
             path,
         })
-    }
-
-    async fn probe(options: &StateOptions, immutable: bool) -> Attempt<DatabaseConnection> {
-        use sea_orm::ConnectionTrait as _;
-        let connection = connect(options, READERS, move |options| {
-            options.read_only(true).immutable(immutable)
-        })
-        .await?;
-        connection
-            .query_one_raw(sql("SELECT count(*) FROM sqlite_master", []))
-            .await?;
-        Ok(connection)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -216,6 +201,28 @@ pub(crate) async fn connect_writer(options: &StateOptions) -> Result<DatabaseCon
             Err(fault) => return Err(fault.explain("open the state", &options.path)),
         }
     }
+}
+
+/// Opens connections that only read. Where the directory cannot be written, SQLite cannot create the journal's
+/// index; a database without a journal is then opened as one that nobody changes.
+pub(crate) async fn connect_for_reading(options: &StateOptions) -> Attempt<DatabaseConnection> {
+    match probe(options, false).await {
+        Err(fault) if fault.is_cannot_open() && !has_journal(&options.path) => probe(options, true).await,
+        other => other,
+    }
+}
+
+/// Opens connections that only read, and reads something.
+async fn probe(options: &StateOptions, immutable: bool) -> Attempt<DatabaseConnection> {
+    use sea_orm::ConnectionTrait as _;
+    let connection = connect(options, READERS, move |options| {
+        options.read_only(true).immutable(immutable)
+    })
+    .await?;
+    connection
+        .query_one_raw(sql("SELECT count(*) FROM sqlite_master", []))
+        .await?;
+    Ok(connection)
 }
 
 /// Opens a pool of connections.

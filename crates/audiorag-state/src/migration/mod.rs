@@ -68,7 +68,7 @@ pub async fn schema_status(options: &StateOptions) -> Result<SchemaStatus> {
     if !options.path.exists() {
         return Ok(status_of::<Released>(&[]));
     }
-    let connection = db::connect(options, 1, |options| options.read_only(true))
+    let connection = db::connect_for_reading(options)
         .await
         .map_err(|fault| fault.explain("read the schema", &options.path))?;
     let status = check(&connection, &options.path).await;

@@ -158,3 +158,80 @@ async fn many_open_a_fresh_database_at_once() {
         assert_eq!(states[0].list_sources().await.unwrap().len(), 6);
     }
 }
+
+/// The reader of the test below. It finds the database in its working directory.
+#[test]
+#[ignore = "run by a_directory_without_write_permission_can_be_searched"]
+fn one_reader() {
+    if !std::path::Path::new("go").exists() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        assert!(
+            std::fs::write("state.db-shm", b"").is_err(),
+            "the directory is writable after all"
+        );
+        let refused = State::open(StateOptions::new("state.db")).await.err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::State);
+        assert!(
+            refused.message().contains("read-only") || refused.message().contains("cannot open"),
+            "{refused}"
+        );
+        let options = StateOptions {
+            read_only: true,
+            ..StateOptions::new("state.db")
+        };
+        let state = State::open(options).await.unwrap();
+        assert_eq!(
+            state
+                .search_text("whale", 5, &Filter::default())
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
+    });
+}
+
+/// Run as another user where the tests run as root, whom permissions do not bind.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_directory_without_write_permission_can_be_searched() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let scratch = Scratch::new().await;
+    scratch.publish("/a/x.mp3", &["a whale"]).await;
+    let path = scratch.path();
+    let Scratch { state, directory } = scratch;
+    state.close().await;
+    std::fs::write(directory.path().join("go"), b"").unwrap();
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let program = tempfile::tempdir().unwrap();
+    let copy = program.path().join("verbs");
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    mode(program.path(), 0o755);
+    mode(&copy, 0o755);
+    mode(&path, 0o444);
+    mode(directory.path(), 0o555);
+    let is_root = std::fs::metadata(&path).unwrap().uid() == 0;
+    let mut command = if is_root {
+        let mut command = std::process::Command::new("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&copy);
+        command
+    } else {
+        std::process::Command::new(&copy)
+    };
+    let status = command
+        .args(["--exact", "--ignored", "opening::one_reader"])
+        .current_dir(directory.path())
+        .status();
+    mode(directory.path(), 0o755);
+    assert!(status.unwrap().success());
+}
