@@ -4,6 +4,8 @@
 //! tests fail rather than pass unseen.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
     reason = "helpers of tests stop at the first surprise, as tests do"
 )]
 
@@ -21,33 +23,21 @@ use std::sync::Arc;
 fn store() -> ModelStore {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the test runner names the folder here, not a user"
+        reason = "the test runner names the folder, not a user"
     )]
-    let folder = std::env::var_os("AUDIORAG_TEST_MODELS");
-    let folder = folder.expect_folder();
+    let Some(folder) = std::env::var_os("AUDIORAG_TEST_MODELS") else {
+        panic!(
+            "AUDIORAG_TEST_MODELS is not set: run these tests with `cargo xtask test`, which fetches the models"
+        );
+    };
     let store = ModelStore::new(folder);
     if let Some(error) = store.missing() {
-        unreachable!(
+        panic!(
             "{}: run these tests with `cargo xtask test`, which fetches the models",
             error.report()
         );
     }
     store
-}
-
-/// Says what to do where the folder is not named.
-trait ExpectFolder {
-    fn expect_folder(self) -> PathBuf;
-}
-
-impl ExpectFolder for Option<std::ffi::OsString> {
-    fn expect_folder(self) -> PathBuf {
-        self.map(PathBuf::from).unwrap_or_else(|| {
-            unreachable!(
-                "AUDIORAG_TEST_MODELS is not set: run these tests with `cargo xtask test`, which fetches the models"
-            )
-        })
-    }
 }
 
 fn transcriber(concurrency: usize) -> MoonshineTranscriber {
@@ -177,7 +167,8 @@ async fn a_reading_is_heard_as_well_as_measured() {
     let said = std::fs::read_to_string(fixture("texts/two_cities.txt")).unwrap();
     let heard = text(&hear("two_cities.flac", &transcriber).await);
     let errors = word_errors(&heard, &said);
-    // Seven errors in 119 words is what the vendor's own runtime makes of it; two is what was measured here.
+    // Two of 119 words were wrong where this was measured, seven with the vendor's own runtime. Quantised
+    // arithmetic differs between processors, hence some room.
     assert!(
         errors <= 4,
         "{errors} errors in {} words: {heard}",

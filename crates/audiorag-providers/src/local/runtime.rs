@@ -124,10 +124,14 @@ impl Runtime {
         // The errors of the builder carry the builder, which is not `Send`: only their text goes on.
         let builder = Session::builder(&environment).map_err(|error| failed(error.to_string()))?;
         // Idle threads that spin cost more than they gain where several sessions share the cores.
-        let mut builder = builder
+        let builder = builder
             .with_intra_threads(options.threads.max(1))
-            .and_then(|builder| builder.with_intra_op_spinning(false))
-            .and_then(|builder| builder.with_optimization_level(level))
+            .map_err(|error| failed(error.to_string()))?;
+        let builder = builder
+            .with_intra_op_spinning(false)
+            .map_err(|error| failed(error.to_string()))?;
+        let mut builder = builder
+            .with_optimization_level(level)
             .map_err(|error| failed(error.to_string()))?;
         builder
             .commit_from_file(path)

