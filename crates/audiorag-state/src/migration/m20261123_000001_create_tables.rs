@@ -190,8 +190,9 @@ CREATE TABLE vector (
     UNIQUE (record_id, space_id)
 );
 CREATE INDEX vector_space ON vector (space_id);
-CREATE INDEX vector_source ON vector (source_id, revision_id);
-CREATE INDEX vector_date ON vector (date);
+-- A filter finds its numbers in these two alone.
+CREATE INDEX vector_source ON vector (source_id, revision_id, space_id);
+CREATE INDEX vector_date ON vector (date, space_id);
 CREATE INDEX vector_embedding ON vector (embedding_id);
 
 CREATE TABLE vector_speaker (
@@ -199,7 +200,7 @@ CREATE TABLE vector_speaker (
     vector_id BIGINT NOT NULL REFERENCES vector (id) ON DELETE CASCADE,
     PRIMARY KEY (speaker, vector_id)
 );
-CREATE INDEX vector_speaker_vector ON vector_speaker (vector_id);
+CREATE INDEX vector_speaker_vector ON vector_speaker (vector_id, speaker);
 ";
 
 const DOWN: &str = "

@@ -7,7 +7,7 @@ use crate::{space, stored};
 use audiorag_core::capability::{Selector, VectorMatch, VectorRecord};
 use audiorag_core::id::ChunkId;
 use audiorag_core::model::Filter;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, Statement, Value};
 use simsimd::SpatialSimilarity as _;
 use std::collections::BTreeSet;
 
@@ -98,14 +98,23 @@ pub(super) async fn page(db: &Db, space_id: i64, after: i64) -> Attempt<Vec<(i64
     Ok(page)
 }
 
-/// What filters ask for, of vector `v`.
-const COLUMNS: Columns = Columns {
+/// What filters ask for, of vectors `v` that are at hand.
+const AT_HAND: Columns = Columns {
     source: "v.source_id",
     language: "v.language",
     day: "v.date",
     start: "v.start_ms",
     end: "v.end_ms",
+    speakers: (
+        "EXISTS (SELECT 1 FROM vector_speaker n WHERE n.vector_id = v.id AND n.speaker",
+        ")",
+    ),
+};
+
+/// The same of vectors `v` that have to be found by their speakers.
+const BY_SPEAKER: Columns = Columns {
     speakers: ("v.id IN (SELECT vector_id FROM vector_speaker WHERE speaker", ")"),
+    ..AT_HAND
 };
 
 /// The numbers of the vectors that pass the filter, rising, or `None` when they are more than `most`.
@@ -115,16 +124,10 @@ pub(super) async fn matching(
     filter: &Filter,
     most: usize,
 ) -> Attempt<Option<Vec<i64>>> {
-    let mut values = vec![space_id.into()];
-    let conditions = COLUMNS.conditions(filter, &mut values);
-    values.push((most as i64 + 1).into());
-    // As one row: reading a row costs more than reading a number.
-    let text = format!(
-        "SELECT group_concat(id) FROM (SELECT v.id AS id FROM vector v WHERE v.space_id = $1{conditions}
-         LIMIT ${})",
-        values.len()
-    );
-    let row = db.reader().query_one_raw(sql(&text, values)).await?;
+    let row = db
+        .reader()
+        .query_one_raw(matching_query(space_id, filter, most))
+        .await?;
     let list: Option<String> = match row {
         Some(row) => row.try_get_by_index(0)?,
         None => None,
@@ -138,6 +141,26 @@ pub(super) async fn matching(
     Ok((ids.len() <= most).then_some(ids))
 }
 
+/// One row with up to `most` numbers and one more: reading a row costs more than reading a number.
+fn matching_query(space_id: i64, filter: &Filter, most: usize) -> Statement {
+    let columns = if filter.sources.is_empty() {
+        BY_SPEAKER
+    } else {
+        AT_HAND
+    };
+    let mut values = vec![space_id.into()];
+    let conditions = columns.conditions(filter, &mut values);
+    values.push((most as i64 + 1).into());
+    // The plus keeps the planner from walking through the whole space instead of using the index that the filter
+    // calls for.
+    let text = format!(
+        "SELECT group_concat(id) FROM (SELECT v.id AS id FROM vector v WHERE +v.space_id = $1{conditions}
+         LIMIT ${})",
+        values.len()
+    );
+    sql(&text, values)
+}
+
 /// The exact scores of those of the numbered vectors that are still there and pass the filter.
 pub(super) async fn score(
     db: &Db,
@@ -149,7 +172,7 @@ pub(super) async fn score(
     let mut scored = Vec::with_capacity(ids.len());
     for batch in ids.chunks(LIST) {
         let mut values = vec![space_id.into()];
-        let conditions = COLUMNS.conditions(filter, &mut values);
+        let conditions = AT_HAND.conditions(filter, &mut values);
         let list = placeholders(values.len() + 1, batch.len());
         values.extend(batch.iter().map(|id| Value::from(*id)));
         let text = format!(
@@ -180,7 +203,7 @@ pub(super) async fn scan(
     let mut last = after;
     loop {
         let mut values = vec![space_id.into(), last.into(), PAGE.into()];
-        let conditions = COLUMNS.conditions(filter, &mut values);
+        let conditions = AT_HAND.conditions(filter, &mut values);
         let text = format!(
             "SELECT v.id, v.record_id, e.vector FROM vector v JOIN embedding e ON e.id = v.embedding_id
              WHERE v.space_id = $1 AND v.id > $2{conditions} ORDER BY v.id LIMIT $3"
@@ -395,4 +418,69 @@ pub(super) async fn total(db: &Db) -> Attempt<u64> {
         None => 0,
     };
     Ok(count.max(0) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{State, StateOptions};
+    use audiorag_core::id::SourceId;
+
+    #[tokio::test]
+    async fn filters_use_the_index_that_is_made_for_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(StateOptions::new(directory.path().join("s.db")))
+            .await
+            .unwrap();
+        let source = Filter {
+            sources: vec![SourceId::from_stored("s")],
+            ..Filter::default()
+        };
+        let cases = [
+            (source.clone(), "COVERING INDEX vector_source"),
+            (
+                Filter {
+                    language: Some("en".into()),
+                    ..source.clone()
+                },
+                "INDEX vector_source",
+            ),
+            (
+                Filter {
+                    speakers: vec!["Ada".into()],
+                    ..source
+                },
+                "INDEX vector_source",
+            ),
+            (
+                Filter {
+                    after: Some("2026-01-01".into()),
+                    ..Filter::default()
+                },
+                "COVERING INDEX vector_date",
+            ),
+            (
+                Filter {
+                    speakers: vec!["Ada".into()],
+                    ..Filter::default()
+                },
+                "INTEGER PRIMARY KEY",
+            ),
+        ];
+        for (filter, expected) in cases {
+            let mut query = matching_query(1, &filter, 10);
+            query.sql = format!("EXPLAIN QUERY PLAN {}", query.sql);
+            let rows = state.db.reader().query_all_raw(query).await.unwrap();
+            let steps: Vec<String> = rows
+                .iter()
+                .map(|row| row.try_get("", "detail").unwrap())
+                .collect();
+            assert!(
+                steps
+                    .iter()
+                    .any(|step| step.starts_with("SEARCH v") && step.contains(expected)),
+                "{steps:?}"
+            );
+        }
+    }
 }

@@ -126,3 +126,46 @@ async fn health_reaches_the_database() {
     scratch.state.clone().close().await;
     assert_eq!(store.health_check().await.status, HealthStatus::Unhealthy);
 }
+
+#[tokio::test]
+async fn a_change_of_one_field_replaces_the_record() {
+    let scratch = Scratch::new().await;
+    let collection = Collection::new(4, 3);
+    let store = scratch.state.vectors();
+    store.prepare(&collection.space).await.unwrap();
+    store.upsert(collection.records.clone()).await.unwrap();
+    let mut record = collection.records[1].clone();
+    let opposite: Vec<f32> = record.vector.iter().map(|value| -value).collect();
+    record.vector.clone_from(&opposite);
+    record.embedding_key = EmbeddingKey::from_stored("opposite");
+    store.upsert(vec![record.clone()]).await.unwrap();
+    let nearest = store.search(&opposite, 1, &Filter::default()).await.unwrap();
+    assert_eq!(nearest[0].id, record.id);
+    assert!(nearest[0].score > 0.999);
+    let spoken_by = |name: &str| Filter {
+        speakers: vec![name.to_owned()],
+        ..Filter::default()
+    };
+    record.speakers = vec!["Cy".into(), "Cy".into()];
+    store.upsert(vec![record.clone()]).await.unwrap();
+    assert_eq!(
+        store.search(&opposite, 5, &spoken_by("Cy")).await.unwrap().len(),
+        1
+    );
+    assert!(
+        !store
+            .search(&opposite, 5, &spoken_by("Ada"))
+            .await
+            .unwrap()
+            .iter()
+            .any(|hit| hit.id == record.id)
+    );
+    record.language = Some("it".into());
+    store.upsert(vec![record.clone()]).await.unwrap();
+    let italian = Filter {
+        language: Some("it".into()),
+        ..Filter::default()
+    };
+    assert_eq!(store.search(&opposite, 5, &italian).await.unwrap().len(), 1);
+    assert_eq!(store.count(&Selector::All).await.unwrap(), 3);
+}

@@ -195,7 +195,7 @@ async fn a_database_restored_from_a_copy_gets_a_new_file() {
     fill(&store, 0..20).await;
     state.close().await;
     let copy = std::fs::read(&database).unwrap();
-    for later in [20..40, 20..600] {
+    for (later, searched_between) in [(20..40, false), (20..600, false), (20..40, true)] {
         // More vectors, known to the file; then back to the copy, and others take their numbers.
         std::fs::write(&database, &copy).unwrap();
         let (state, store) = open(&directory).await;
@@ -204,6 +204,9 @@ async fn a_database_restored_from_a_copy_gets_a_new_file() {
         state.close().await;
         std::fs::write(&database, &copy).unwrap();
         let (state, store) = open(&directory).await;
+        if searched_between {
+            store.search(&clustered(1), 1, &Filter::default()).await.unwrap();
+        }
         fill(&store, later.clone()).await;
         let count = later.end as usize;
         store.search(&clustered(1), 1, &Filter::default()).await.unwrap();
@@ -289,6 +292,15 @@ async fn one_appends_and_the_other_reads_along() {
         .unwrap();
     fill(&second_store, 210..220).await;
     assert!(recall(&second, &second_store, &Filter::default()).await >= 0.99);
+    // What it appends is in the file at the path, not in the one that was replaced.
+    let identity = index(&second).identity(&second.db).await.unwrap();
+    assert_eq!(
+        SideFile::open(&side_file(&directory), &identity, false)
+            .unwrap()
+            .unwrap()
+            .count(),
+        220
+    );
     assert!(recall(&first, &first_store, &Filter::default()).await >= 0.99);
 }
 
