@@ -150,28 +150,39 @@ fn clip(window: Span, speech: &[Span]) -> Vec<Span> {
 }
 
 /// Lays consecutive pieces of the given weights over the speech, without overlap.
+///
+/// Each piece takes its share of the speech that is left, so that a boundary which moved to a pause does not
+/// leave the next piece without any.
 fn spread(weights: &[u64], speech: &[Span]) -> Vec<Span> {
-    let total: u64 = weights.iter().sum::<u64>().max(1);
-    let spoken: u64 = speech.iter().map(|span| span.duration().as_millis()).sum();
     let (Some(first), Some(last)) = (speech.first(), speech.last()) else {
         return Vec::new();
     };
+    let mut weight_left = weights.iter().sum::<u64>().max(1);
     let mut spans = Vec::with_capacity(weights.len());
     let mut start = first.start();
-    let mut done = 0;
     for (index, weight) in weights.iter().enumerate() {
-        done += weight;
         if index + 1 == weights.len() {
             spans.push(Span::between(start.min(last.end()), last.end()));
             break;
         }
-        let at = at_spoken(speech, spoken * done / total);
-        let (end, next) = snap(speech, at);
+        let left = after(speech, start);
+        let spoken_left: u64 = left.iter().map(|span| span.duration().as_millis()).sum();
+        let (end, next) = snap(&left, at_spoken(&left, spoken_left * weight / weight_left));
         let end = end.max(start);
         spans.push(Span::between(start, end));
         start = next.max(end);
+        weight_left = weight_left.saturating_sub(*weight).max(1);
     }
     spans
+}
+
+/// The speech from `start` on.
+fn after(speech: &[Span], start: MediaTime) -> Vec<Span> {
+    speech
+        .iter()
+        .filter(|span| span.end() > start)
+        .map(|span| Span::between(span.start().max(start), span.end()))
+        .collect()
 }
 
 /// The instant at which `spoken` milliseconds of speech have passed.
@@ -217,6 +228,16 @@ mod tests {
         let text = "Mr. Smith met J. R. Jones at 3.5 km.  He left.";
         let found: Vec<&str> = sentence_ranges(text).into_iter().map(|r| &text[r]).collect();
         assert_eq!(found, ["Mr. Smith met J. R. Jones at 3.5 km.", "He left."]);
+    }
+
+    #[test]
+    fn two_boundaries_do_not_move_to_one_pause() {
+        // "Two." and "Three." are both nearest to the only pause.
+        let speech = [Span::from_millis(0, 2000), Span::from_millis(2600, 5000)];
+        let segments = sentences("One. Two is it. Three is it.", Span::from_millis(0, 5000), &speech);
+        for segment in &segments {
+            assert!(segment.span.duration() > MediaTime::from_millis(300), "{segments:?}");
+        }
     }
 
     #[test]
