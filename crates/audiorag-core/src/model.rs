@@ -32,6 +32,24 @@ pub struct Media {
     pub language: Option<String>,
 }
 
+impl Media {
+    /// The tagged date as a day that can be compared, `YYYY-MM-DD`: a year or month alone stands for its first
+    /// day. Tags of another form have no day.
+    pub fn day(&self) -> Option<String> {
+        let tag = self.date.as_deref()?.trim();
+        // A time of day may follow.
+        let day = tag.get(..10).unwrap_or(tag);
+        let digits =
+            |text: &str, length: usize| text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
+        let mut fields = day.split('-');
+        let year = fields.next().filter(|year| digits(year, 4))?;
+        let month = fields.next().unwrap_or("01");
+        let day = fields.next().unwrap_or("01");
+        (digits(month, 2) && digits(day, 2) && fields.next().is_none())
+            .then(|| format!("{year}-{month}-{day}"))
+    }
+}
+
 /// A contiguous piece of a source, decoded to mono at [`SAMPLE_RATE`].
 ///
 /// The parts of a source tile it: the first starts at zero, each next one starts where the last ended, and the
@@ -473,10 +491,29 @@ mod tests {
         };
         let mut vector = [3.0, 4.0];
         space.normalize(&mut vector).unwrap();
-        assert!((vector[0] - 0.6).abs() < 1e-6 && (vector[1] - 0.8).abs() < 1e-6, "{vector:?}");
+        assert!(
+            (vector[0] - 0.6).abs() < 1e-6 && (vector[1] - 0.8).abs() < 1e-6,
+            "{vector:?}"
+        );
         assert!(space.normalize(&mut [1.0]).is_err());
         assert!(space.normalize(&mut [0.0, 0.0]).is_err());
         assert!(space.normalize(&mut [f32::NAN, 1.0]).is_err());
+    }
+
+    #[test]
+    fn tagged_dates_become_days() {
+        let day = |tag: &str| {
+            Media {
+                date: Some(tag.into()),
+                ..Media::default()
+            }
+            .day()
+        };
+        assert_eq!(day("2026").as_deref(), Some("2026-01-01"));
+        assert_eq!(day(" 2026-03").as_deref(), Some("2026-03-01"));
+        assert_eq!(day("2026-03-31T10:00:00Z").as_deref(), Some("2026-03-31"));
+        assert_eq!(day("31.3.2026"), None);
+        assert_eq!(day("ünd-2026"), None);
     }
 
     #[test]

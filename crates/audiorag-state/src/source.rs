@@ -145,7 +145,7 @@ impl State {
                     bytes: Set(new.fingerprint.as_ref().map(|print| print.bytes as i64)),
                     modified_ns: Set(new.fingerprint.as_ref().and_then(|print| print.modified)),
                     media: Set(new.media.as_ref().map(stored::write_media).transpose()?),
-                    date: Set(new.media.as_ref().and_then(day_of)),
+                    date: Set(new.media.as_ref().and_then(Media::day)),
                     status: Set(SourceStatus::Pending.as_str().to_owned()),
                     epoch: Set(0),
                     created_at: Set(created),
@@ -229,7 +229,7 @@ impl State {
                 fence(&tx, lease).await?;
                 let mut update = update_fingerprint(&lease.source_id, fingerprint)
                     .col_expr(Column::Media, Expr::value(stored::write_media(media)?))
-                    .col_expr(Column::Date, Expr::value(day_of(media)));
+                    .col_expr(Column::Date, Expr::value(media.day()));
                 if let Some(title) = title.filter(|title| !title.trim().is_empty()) {
                     update = update.col_expr(Column::Title, Expr::value(title));
                 }
@@ -373,20 +373,6 @@ fn record(row: &QueryResult) -> Attempt<SourceRecord> {
         created_at: instant(model.created_at),
         updated_at: instant(model.updated_at),
     })
-}
-
-/// The tagged date as a day that can be compared: a year or month alone stands for its first day. Tags of another
-/// form have no day.
-fn day_of(media: &Media) -> Option<String> {
-    let tag = media.date.as_deref()?.trim();
-    // A time of day may follow.
-    let day = tag.get(..10).unwrap_or(tag);
-    let digits = |text: &str, length: usize| text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
-    let mut fields = day.split('-');
-    let year = fields.next().filter(|year| digits(year, 4))?;
-    let month = fields.next().unwrap_or("01");
-    let day = fields.next().unwrap_or("01");
-    (digits(month, 2) && digits(day, 2) && fields.next().is_none()).then(|| format!("{year}-{month}-{day}"))
 }
 
 /// Who holds the source, if anybody.

@@ -395,7 +395,7 @@ impl Indexer {
                 revision,
                 title: shown_title,
                 language: facts.language.clone(),
-                date: media.date.clone(),
+                date: media.day(),
             };
             stages
                 .run(Stage::Store, store::upsert(state, &self.store, &facts, &chunks))
