@@ -234,9 +234,16 @@ mod tests {
     fn two_boundaries_do_not_move_to_one_pause() {
         // "Two." and "Three." are both nearest to the only pause.
         let speech = [Span::from_millis(0, 2000), Span::from_millis(2600, 5000)];
-        let segments = sentences("One. Two is it. Three is it.", Span::from_millis(0, 5000), &speech);
+        let segments = sentences(
+            "One. Two is it. Three is it.",
+            Span::from_millis(0, 5000),
+            &speech,
+        );
         for segment in &segments {
-            assert!(segment.span.duration() > MediaTime::from_millis(300), "{segments:?}");
+            assert!(
+                segment.span.duration() > MediaTime::from_millis(300),
+                "{segments:?}"
+            );
         }
     }
 
