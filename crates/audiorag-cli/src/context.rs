@@ -5,7 +5,7 @@ use crate::io::Interrupt;
 use crate::logging;
 use crate::printer::Printer;
 use audiorag::core::model::Filter;
-use audiorag::settings::{Key, Resolution, Settings, Sources};
+use audiorag::settings::{Key, LogFormat, Resolution, Settings, Sources};
 use audiorag::state::{SourceRecord, StateOptions};
 use audiorag::{AudioRag, Error, Providers, Result};
 use std::collections::BTreeMap;
@@ -35,6 +35,12 @@ impl Program {
         if let Some(config) = &global.config {
             sources.config_file = Some(config.clone());
         }
+        // Until settings are resolved, as far as that can be told without them.
+        let format = sources
+            .flags
+            .get(&Key::LogFormat)
+            .or_else(|| sources.env.get("AUDIORAG_LOG_FORMAT"));
+        printer.set_log_lines(format.is_some_and(|format| format.eq_ignore_ascii_case("json")));
         Self {
             printer,
             sources,
@@ -49,6 +55,8 @@ impl Program {
     pub(crate) fn resolve(mut self, flags: BTreeMap<Key, String>) -> Result<Context> {
         self.sources.flags.extend(flags);
         let resolution = Settings::resolve(&self.sources)?;
+        self.printer
+            .set_log_lines(resolution.settings.log.format == LogFormat::Json);
         for warning in &resolution.warnings {
             self.printer.warning(warning);
         }

@@ -21,13 +21,13 @@ pub(crate) fn dispatch(settings: &LogSettings, printer: &Printer) -> Dispatch {
         printer: printer.clone(),
         format: settings.format,
     };
-    Dispatch::new(Registry::default().with(lines.with_filter(filter(settings.level))))
+    Dispatch::new(Registry::default().with(lines.with_filter(filter(settings))))
 }
 
 /// Our own messages from `level` on. Libraries speak up about failures only: at finer levels their messages
 /// bury ours, and hold SQL.
-fn filter(level: LogLevel) -> Targets {
-    let (own, others) = match level {
+fn filter(settings: &LogSettings) -> Targets {
+    let (own, others) = match settings.level {
         LogLevel::Off => (LevelFilter::OFF, LevelFilter::OFF),
         LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
         LogLevel::Info => (LevelFilter::INFO, LevelFilter::ERROR),
@@ -36,7 +36,14 @@ fn filter(level: LogLevel) -> Targets {
         // `Warn`, and levels that a newer version may add.
         _ => (LevelFilter::WARN, LevelFilter::ERROR),
     };
-    Targets::new().with_target("audiorag", own).with_default(others)
+    let targets = Targets::new().with_target("audiorag", own).with_default(others);
+    // People read what became of each source in the summary, and warnings as they come: not twice.
+    if settings.format == LogFormat::Human && own <= LevelFilter::WARN {
+        return targets
+            .with_target("audiorag::index", LevelFilter::OFF)
+            .with_target("audiorag::index::store", own);
+    }
+    targets
 }
 
 /// Writes a line for each event.
@@ -252,6 +259,10 @@ mod tests {
         assert_eq!(run("off", "human", events), "");
         assert_eq!(run("error", "human", events), "");
         assert_eq!(run("warn", "human", events), "");
+        let failed = || tracing::error!(target: "audiorag::index", "a source failed");
+        assert_eq!(run("warn", "human", failed), "");
+        assert_eq!(run("warn", "json", failed).lines().count(), 1);
+        assert_eq!(run("info", "human", failed).lines().count(), 1);
         assert_eq!(run("trace", "json", events).lines().count(), 3);
     }
 }

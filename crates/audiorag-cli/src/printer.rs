@@ -34,6 +34,7 @@ struct Shared {
     stdout: Mutex<Box<dyn Write + Send>>,
     stderr: Mutex<Box<dyn Write + Send>>,
     stdout_closed: AtomicBool,
+    log_lines: AtomicBool,
     bars: MultiProgress,
     terminals: Terminals,
     look: Look,
@@ -81,6 +82,7 @@ impl Printer {
                 stdout: Mutex::new(stdout),
                 stderr: Mutex::new(stderr),
                 stdout_closed: AtomicBool::new(false),
+                log_lines: AtomicBool::new(false),
                 bars: MultiProgress::new(),
                 terminals,
                 look,
@@ -100,6 +102,15 @@ impl Printer {
     /// Whether standard output is to hold JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.shared.look.json
+    }
+
+    /// From here on everything on standard error is a log line in JSON, or not.
+    pub(crate) fn set_log_lines(&self, on: bool) {
+        self.shared.log_lines.store(on, Ordering::Relaxed);
+    }
+
+    fn writes_log_lines(&self) -> bool {
+        self.shared.log_lines.load(Ordering::Relaxed)
     }
 
     /// Whether a question can be asked.
@@ -178,7 +189,7 @@ impl Printer {
     /// Tells something that is no data.
     pub(crate) fn note(&self, text: impl fmt::Display) {
         if !self.shared.look.quiet {
-            self.say(&format!("{text}\n"));
+            self.tell("info", &text.to_string(), "");
         }
     }
 
@@ -186,17 +197,29 @@ impl Printer {
     pub(crate) fn warning(&self, text: impl fmt::Display) {
         if !self.shared.look.quiet {
             let label = self.paint_stderr(Style::Careful, "warning:");
-            self.say(&format!("{label} {text}\n"));
+            self.tell("warn", &text.to_string(), &format!("{label} "));
+        }
+    }
+
+    fn tell(&self, level: &str, text: &str, label: &str) {
+        if self.writes_log_lines() {
+            self.say(&log_line(level, text, None));
+        } else {
+            self.say(&format!("{label}{text}\n"));
         }
     }
 
     /// Tells why the program ends without success.
     pub(crate) fn error(&self, error: &Error) {
-        if self.shared.look.json {
-            self.say(&format!("{}\n", error_json(error)));
+        let report = error.report();
+        if self.writes_log_lines() {
+            self.say(&log_line("error", &report, Some(error_json(error))));
             return;
         }
-        let report = error.report();
+        if self.shared.look.json {
+            self.say(&format!("{}\n", json!({"error": error_json(error)})));
+            return;
+        }
         let mut text = format!("{} {report}\n", self.paint_stderr(Style::Bad, "error:"));
         if let Some(source) = error.source_name().filter(|source| !report.contains(source)) {
             let _ = writeln!(text, "  source: {source}");
@@ -247,17 +270,29 @@ fn unreadable_stdin(error: io::Error) -> Error {
 }
 
 /// An error as programs read it.
-pub(crate) fn error_json(error: &Error) -> Value {
+fn error_json(error: &Error) -> Value {
     json!({
-        "error": {
-            "kind": error.kind().as_str(),
-            "stage": error.stage().map(audiorag::core::Stage::as_str),
-            "source": error.source_name(),
-            "provider": error.provider(),
-            "message": error.report(),
-            "hint": error.hint(),
-        }
+        "kind": error.kind().as_str(),
+        "stage": error.stage().map(audiorag::core::Stage::as_str),
+        "source": error.source_name(),
+        "provider": error.provider(),
+        "message": error.report(),
+        "hint": error.hint(),
     })
+}
+
+/// A message in the form of the log.
+fn log_line(level: &str, message: &str, error: Option<Value>) -> String {
+    let mut line = json!({
+        "timestamp": format!("{:.3}", jiff::Timestamp::now()),
+        "level": level,
+        "target": "audiorag",
+        "message": message,
+    });
+    if let (Some(line), Some(error)) = (line.as_object_mut(), error) {
+        line.insert("error".to_owned(), error);
+    }
+    format!("{line}\n")
 }
 
 fn paint(colored: bool, style: Style, text: impl fmt::Display) -> String {
@@ -405,6 +440,35 @@ mod tests {
         assert_eq!(value["error"]["stage"], "probe");
         assert_eq!(value["error"]["source"], "a.mp3");
         assert_eq!(value["error"]["hint"], "try");
+    }
+
+    #[test]
+    fn messages_can_take_the_form_of_the_log() {
+        let (printer, _, stderr) = printer(Look::default(), Terminals::default());
+        printer.set_log_lines(true);
+        printer.note("note");
+        printer.warning("careful");
+        printer.error(&Error::input("bad"));
+        let lines: Vec<Value> = stderr
+            .text()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let told: Vec<_> = lines
+            .iter()
+            .map(|line| (line["level"].clone(), line["message"].clone()))
+            .collect();
+        let expected = [("info", "note"), ("warn", "careful"), ("error", "bad")];
+        assert_eq!(
+            told,
+            expected.map(|(level, message)| (level.into(), message.into()))
+        );
+        assert_eq!(lines[2]["error"]["kind"], "input");
+        assert!(
+            lines
+                .iter()
+                .all(|line| line["timestamp"].is_string() && line["target"] == "audiorag")
+        );
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl IndexObserver for IndexProgress {
                 self.bar(&source, |bar| advance(bar, end, duration));
             }
             IndexEvent::Warning { source, message } => {
-                self.printer.warning(format_args!("{source}: {message}"))
+                self.printer.warning(format_args!("{source}: {message}"));
             }
             IndexEvent::SourceFinished { source, .. } => self.finish(&source),
             _ => {}
@@ -149,6 +149,7 @@ pub(crate) fn download_bar(printer: &Printer, file: &str, bytes: Option<u64>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::Color;
     use crate::io::{Io, Terminals};
     use crate::printer::Look;
     use std::collections::BTreeMap;
@@ -172,14 +173,11 @@ mod tests {
             stderr: true,
             ..Terminals::default()
         };
-        let printer = Printer::new(
-            io.stdin,
-            io.stdout,
-            io.stderr,
-            terminals,
-            Look::default(),
-            &BTreeMap::new(),
-        );
+        let look = Look {
+            color: Color::Never,
+            ..Look::default()
+        };
+        let printer = Printer::new(io.stdin, io.stdout, io.stderr, terminals, look, &BTreeMap::new());
         printer
             .bars()
             .set_draw_target(indicatif::ProgressDrawTarget::hidden());
@@ -205,7 +203,7 @@ mod tests {
         };
         progress.event(part(10, None));
         progress.bar("/talks/a.mp3", |bar| {
-            assert_eq!(bar.message(), "transcribing, at 00:10")
+            assert_eq!(bar.message(), "transcribing, at 00:10");
         });
         progress.event(part(60, Some(120)));
         progress.event(part(30, Some(120)));

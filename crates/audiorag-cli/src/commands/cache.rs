@@ -1,6 +1,6 @@
 //! `audiorag cache`.
 
-use super::size;
+use super::{count, size};
 use crate::args::Cache;
 use crate::context::Context;
 use crate::exit::ExitStatus;
@@ -66,9 +66,9 @@ pub(super) async fn run(context: &Context, action: Cache) -> Result<ExitStatus> 
                 return Ok(ExitStatus::Success);
             }
             printer.line(format_args!(
-                "removed {} transcripts and {} embeddings that no source uses ({})",
-                freed.part_transcripts,
-                freed.embeddings,
+                "removed {} and {} that no source uses ({})",
+                count(freed.part_transcripts as usize, "transcript"),
+                count(freed.embeddings as usize, "embedding"),
                 size(freed.part_bytes + freed.embedding_bytes),
             ))?;
         }

@@ -20,8 +20,10 @@ mod status;
 use crate::args::{Command, Config};
 use crate::context::{Context, Program};
 use crate::exit::ExitStatus;
-use audiorag::core::Error;
-use audiorag::core::Result;
+use audiorag::AudioRag;
+use audiorag::core::{Error, Result};
+#[cfg(feature = "local")]
+use audiorag::models::Role;
 use std::collections::BTreeMap;
 
 /// Runs a command.
@@ -35,8 +37,9 @@ pub(crate) async fn dispatch(program: Program, command: Command) -> Result<ExitS
         Command::Config(Config::Show) => config::show(&program.resolve(BTreeMap::new())?),
         Command::Index(args) => {
             let context = program.resolve(args.settings())?;
-            // Ends by itself, at a commit point.
-            context.logged(index::run(&context, &args)).await
+            // Ends by itself, at a commit point. The work of a command is boxed: a chain of futures inside each other
+            // takes more stack than some threads have.
+            context.logged(Box::pin(index::run(&context, &args))).await
         }
         command => {
             let flags = match &command {
@@ -45,7 +48,7 @@ pub(crate) async fn dispatch(program: Program, command: Command) -> Result<ExitS
             };
             let context = program.resolve(flags)?;
             let interrupted = context.interrupt.token();
-            let work = context.logged(with_settings(&context, command));
+            let work = context.logged(Box::pin(with_settings(&context, command)));
             tokio::select! {
                 outcome = work => outcome,
                 () = interrupted.cancelled() => Ok(context.interrupt.status().unwrap_or(ExitStatus::Interrupted)),
@@ -75,6 +78,15 @@ async fn with_settings(context: &Context, command: Command) -> Result<ExitStatus
             Err(Error::internal("a command was started the wrong way"))
         }
     }
+}
+
+/// The index, for a question: the model that embeds it has to be there as well.
+async fn open(context: &Context) -> Result<AudioRag> {
+    #[cfg(feature = "local")]
+    if let Some(error) = models::missing(context, &[Role::Runtime, Role::Embed]) {
+        return Err(error);
+    }
+    context.open_existing().await
 }
 
 /// The text of a question: the argument, or standard input.

@@ -189,37 +189,54 @@ async fn pull(context: &Context, store: &ModelStore) -> Result<PullReport> {
         .await
 }
 
+/// Which of `roles` need files from the store, and lack some.
+fn lacking(context: &Context, roles: &[Role]) -> Vec<Role> {
+    let settings = context.settings();
+    let stt = settings.stt.provider == "local" && context.providers.transcriber.is_none();
+    let embedding = settings.embedding.provider == "local" && context.providers.embedder.is_none();
+    let needs = |role: Role| match role {
+        Role::Transcribe => stt,
+        Role::Embed => embedding,
+        Role::Runtime => is_wanted(settings, role) && (stt || embedding),
+    };
+    let listed = models::store(settings).list();
+    let installed = |role: Role| {
+        listed
+            .iter()
+            .any(|model| model.spec.role == role && model.installed)
+    };
+    roles
+        .iter()
+        .copied()
+        .filter(|role| needs(*role) && !installed(*role))
+        .collect()
+}
+
+/// What `roles` lack, as an error that names the first file and the command that fetches it.
+pub(super) fn missing(context: &Context, roles: &[Role]) -> Option<Error> {
+    if lacking(context, roles).is_empty() {
+        None
+    } else {
+        models::store(context.settings()).missing()
+    }
+}
+
 /// Sees to it that the local models are there before they are needed: fetches them where that is allowed, asks
 /// on a terminal, and otherwise fails with the name of the first missing file.
 pub(super) async fn ensure(context: &Context) -> Result<()> {
     let settings = context.settings();
-    let needs = |role: Role| match role {
-        Role::Transcribe => settings.stt.provider == "local" && context.providers.transcriber.is_none(),
-        Role::Embed => settings.embedding.provider == "local" && context.providers.embedder.is_none(),
-        Role::Runtime => false,
-    };
-    if !needs(Role::Transcribe) && !needs(Role::Embed) {
+    let Some(missing) = missing(context, &Role::ALL) else {
         return Ok(());
-    }
+    };
     let store = models::store(settings);
-    let listed = store.list();
-    let lacks = |role: Role| {
-        is_wanted(settings, role)
-            && !listed
-                .iter()
-                .any(|model| model.spec.role == role && model.installed)
-    };
-    let lacking: Vec<Role> = Role::ALL.into_iter().filter(|role| lacks(*role)).collect();
-    let Some(missing) = store.missing().filter(|_| !lacking.is_empty()) else {
-        return Ok(());
-    };
     if settings.models.offline {
         return Err(missing.with_hint("run `audiorag models pull` while online"));
     }
     match settings.models.auto_pull {
         PullConsent::Yes => {}
         PullConsent::Ask if context.printer.can_ask() => {
-            let bytes: u64 = lacking
+            let listed = store.list();
+            let bytes: u64 = lacking(context, &Role::ALL)
                 .iter()
                 .filter_map(|role| listed.iter().find(|model| model.spec.role == *role))
                 .flat_map(|model| &model.files)

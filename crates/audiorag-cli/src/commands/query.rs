@@ -1,6 +1,6 @@
 //! `audiorag query`.
 
-use super::question;
+use super::{open, question};
 use crate::args::Question;
 use crate::context::Context;
 use crate::exit::ExitStatus;
@@ -12,7 +12,7 @@ use audiorag::query::{QueryOptions, QueryReply};
 
 pub(super) async fn run(context: &Context, args: &Question) -> Result<ExitStatus> {
     let text = question(context, args.text.as_deref())?;
-    let audiorag = context.open_existing().await?;
+    let audiorag = open(context).await?;
     let filter = context.filter(&audiorag, args).await?;
     let reply = audiorag
         .query(&text, QueryOptions { top_k: None, filter })
@@ -21,13 +21,20 @@ pub(super) async fn run(context: &Context, args: &Question) -> Result<ExitStatus
     if printer.is_json() {
         printer.json(&json::query(&reply))?;
     } else {
-        print(printer, &reply)?;
+        // With nobody to write answers, the passages are the answer.
+        let passages_only =
+            context.settings().generation.provider == "none" && context.providers.generator.is_none();
+        print(
+            printer,
+            &reply,
+            passages_only && !reply.answer.passages.is_empty(),
+        )?;
     }
     Ok(ExitStatus::Success)
 }
 
 /// The answer, then each citation.
-fn print(printer: &Printer, reply: &QueryReply) -> Result<()> {
+fn print(printer: &Printer, reply: &QueryReply, passages_only: bool) -> Result<()> {
     let answer = &reply.answer;
     for stage in &answer.degraded {
         printer.warning(format_args!("answered without the stage '{stage}', which failed"));
@@ -35,15 +42,17 @@ fn print(printer: &Printer, reply: &QueryReply) -> Result<()> {
     if !answer.text.is_empty() {
         printer.line(&answer.text)?;
     }
-    if !answer.is_found() && answer.text.is_empty() {
-        if answer.passages.is_empty() {
-            return printer.line("Nothing was found.");
+    if answer.text.is_empty() {
+        if passages_only {
+            for hit in &answer.passages {
+                super::search::print(printer, hit)?;
+            }
+        } else {
+            printer.line("Nothing in the recordings answers this.")?;
         }
-        // No generator is configured: the passages are the answer.
-        for hit in &answer.passages {
-            super::search::print(printer, hit)?;
+        if !answer.passages.is_empty() && !passages_only {
+            printer.note("`audiorag search` shows the passages that come nearest");
         }
-        return Ok(());
     }
     for citation in &answer.citations {
         printer.line("")?;

@@ -1,6 +1,6 @@
 //! `audiorag search`.
 
-use super::question;
+use super::{open, question};
 use crate::args::Question;
 use crate::context::Context;
 use crate::exit::ExitStatus;
@@ -12,7 +12,7 @@ use audiorag::query::QueryOptions;
 
 pub(super) async fn run(context: &Context, args: &Question) -> Result<ExitStatus> {
     let text = question(context, args.text.as_deref())?;
-    let audiorag = context.open_existing().await?;
+    let audiorag = open(context).await?;
     let filter = context.filter(&audiorag, args).await?;
     let reply = audiorag
         .search(&text, QueryOptions { top_k: None, filter })

@@ -25,7 +25,10 @@ const QUESTIONS: &[(Key, &str)] = &[
         Key::ModelsAutoPull,
         "May missing models be fetched on the way: ask, yes or no?",
     ),
-    (Key::ModelsHfToken, "A token for the model hub? Empty means none."),
+    (
+        Key::ModelsHfToken,
+        "A token for the model hub, shown as you type? Empty means none.",
+    ),
 ];
 
 /// How often a question is asked before setup gives up.

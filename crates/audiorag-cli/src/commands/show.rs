@@ -1,5 +1,6 @@
 //! `audiorag show`.
 
+use super::count;
 use super::list::style;
 use crate::context::Context;
 use crate::exit::ExitStatus;
@@ -77,8 +78,11 @@ pub(super) async fn run(context: &Context, name: &str) -> Result<ExitStatus> {
     row("embedding", live.as_ref().map(|live| live.space.fingerprint()));
     if let Some(media) = &source.media {
         let audio = format!(
-            "{}, {}, {} Hz, {} channels",
-            media.container, media.codec, media.sample_rate, media.channels
+            "{}, {}, {} Hz, {}",
+            media.container,
+            media.codec,
+            media.sample_rate,
+            count(usize::from(media.channels), "channel")
         );
         row("audio", Some(audio));
         row("artist", media.artist.clone());

@@ -1,0 +1,11 @@
+//! The program on streams in memory and with providers that need no model.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod commands;
+mod help;
+mod index;
+mod query;
+mod settings;
+mod setup;
+mod world;
