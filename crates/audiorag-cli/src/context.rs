@@ -117,7 +117,11 @@ impl Context {
             ))
             .with_hint("run `audiorag index PATH`, or name another database with --database-url"));
         }
-        self.open().await
+        AudioRag::builder(self.settings().clone())
+            .with_providers(self.providers.clone())
+            .for_reading()
+            .open()
+            .await
     }
 
     /// How to open the database.

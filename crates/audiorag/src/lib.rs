@@ -79,7 +79,7 @@ impl AudioRag {
         Builder {
             settings,
             providers: Providers::default(),
-            read_only: false,
+            for_reading: false,
         }
     }
 
@@ -206,7 +206,7 @@ impl AudioRag {
 pub struct Builder {
     settings: Settings,
     providers: Providers,
-    read_only: bool,
+    for_reading: bool,
 }
 
 impl Builder {
@@ -216,9 +216,9 @@ impl Builder {
         self
     }
 
-    /// Opens the database for reading only, for questions where its directory cannot be written.
-    pub fn read_only(mut self) -> Self {
-        self.read_only = true;
+    /// For questions alone: where the database or its directory cannot be written, it is opened for reading.
+    pub fn for_reading(mut self) -> Self {
+        self.for_reading = true;
         self
     }
 
@@ -228,8 +228,14 @@ impl Builder {
     /// [`State`](ErrorKind::State) when it cannot be opened.
     pub async fn open(self) -> Result<AudioRag> {
         let mut options = StateOptions::new(&self.settings.database.path);
-        options.read_only = self.read_only;
-        let state = State::open(options).await?;
+        let state = match State::open(options.clone()).await {
+            Err(error) if self.for_reading && error.kind() == ErrorKind::State => {
+                options.read_only = true;
+                // What is wrong with the database itself is said by the first attempt.
+                State::open(options).await.map_err(|_| error)?
+            }
+            opened => opened?,
+        };
         let settings = Arc::new(self.settings);
         let registry = Arc::new(Registry::new(Arc::clone(&settings), self.providers));
         Ok(AudioRag {
