@@ -7,8 +7,8 @@ use crate::exit::ExitStatus;
 use crate::json;
 use crate::printer::{Printer, Style, table};
 use crate::progress::IndexProgress;
-use audiorag::core::{Error, Result};
-use audiorag::index::{IndexOptions, IndexReport, IndexedSource, Input};
+use audiorag::core::{Error, ErrorKind, Result};
+use audiorag::index::{FailedSource, IndexOptions, IndexReport, IndexedSource, Input};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 
@@ -142,19 +142,32 @@ fn print(printer: &Printer, report: &IndexReport) -> Result<()> {
             .stage
             .map(|stage| format!(" at {stage}"))
             .unwrap_or_default();
-        let label = printer.paint(Style::Bad, "failed");
-        printer.line(format_args!("{label}   {}", failed.source))?;
+        let (style, label) = if is_interrupted(failed) {
+            (Style::Careful, "stopped")
+        } else {
+            (Style::Bad, "failed")
+        };
+        let label = printer.paint(style, format_args!("{label:7}"));
+        printer.line(format_args!("{label}  {}", failed.source))?;
         printer.line(format_args!("    {}{stage}: {}", failed.kind, failed.message))?;
         if let Some(hint) = &failed.hint {
             printer.line(format_args!("    hint: {hint}"))?;
         }
     }
+    let interrupted = report
+        .failed
+        .iter()
+        .filter(|failed| is_interrupted(failed))
+        .count();
     let mut totals = vec![
         format!("{} indexed", report.indexed.len()),
         format!("{} skipped", report.skipped.len()),
         format!("{} empty", report.empty.len()),
-        format!("{} failed", report.failed.len()),
+        format!("{} failed", report.failed.len() - interrupted),
     ];
+    if interrupted > 0 {
+        totals.push(format!("{interrupted} stopped"));
+    }
     if report.not_started > 0 {
         totals.push(format!("{} not started", report.not_started));
     }
@@ -165,6 +178,11 @@ fn print(printer: &Printer, report: &IndexReport) -> Result<()> {
     };
     let seconds = report.elapsed.as_secs_f64();
     printer.line(format_args!("{} in {seconds:.1} s{cancelled}", totals.join(", ")))
+}
+
+/// Whether a source is in the list only because the run was told to end.
+fn is_interrupted(failed: &FailedSource) -> bool {
+    failed.kind == ErrorKind::Cancelled
 }
 
 fn indexed(source: &IndexedSource) -> String {

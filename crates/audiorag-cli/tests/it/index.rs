@@ -149,7 +149,8 @@ async fn an_interrupted_run_ends_with_the_signals_code() {
     let (run, ()) = tokio::join!(world.run(&["index", "a.wav"]), watcher);
     let run = run.exits(ExitStatus::Terminated);
     assert!(
-        run.stdout.contains("interrupted, the next run goes on from here"),
+        run.stdout.contains("0 failed, 1 stopped")
+            && run.stdout.contains("interrupted, the next run goes on from here"),
         "{run:?}"
     );
 }
