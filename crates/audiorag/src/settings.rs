@@ -16,6 +16,7 @@
 
 mod key;
 mod kind;
+mod reader;
 mod reference;
 mod resolve;
 mod sources;
