@@ -15,6 +15,8 @@ pub(crate) struct Suite {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Suites {
     pub(crate) programs: Vec<Suite>,
+    /// The library whose tests ran last.
+    package: String,
     /// Names of the tests that failed.
     pub(crate) failures: Vec<String>,
     /// The last thing that did not compile, if anything did not.
@@ -26,7 +28,7 @@ impl Suites {
     pub(crate) fn line(&mut self, line: &str) {
         let trimmed = line.trim();
         if let Some(rest) = trimmed.strip_prefix("Running ") {
-            if let Some(name) = suite_name(rest) {
+            if let Some(name) = self.suite_name(rest) {
                 self.programs.push(Suite {
                     name,
                     ..Suite::default()
@@ -52,6 +54,24 @@ impl Suites {
                 .unwrap_or_default();
             self.failures.push(format!("{suite}: {name}"));
         }
+    }
+
+    /// `unittests src/lib.rs (target/debug/deps/audiorag_core-0123abcd)` is the suite `audiorag_core`, and
+    /// `tests/it.rs (target/debug/deps/it-0123abcd)` after it is `audiorag_core::it`: cargo does not say of which
+    /// package a program is, but it runs those of a package together, the library's first.
+    fn suite_name(&mut self, running: &str) -> Option<String> {
+        let (what, path) = running.strip_suffix(')')?.rsplit_once(" (")?;
+        let file = path.rsplit(['/', '\\']).next()?;
+        let stem = file.strip_suffix(".exe").unwrap_or(file);
+        let program = stem.rsplit_once('-').map_or(stem, |(program, _)| program);
+        Some(match what.strip_prefix("unittests ") {
+            Some("src/lib.rs") => {
+                program.clone_into(&mut self.package);
+                program.to_owned()
+            }
+            Some(_) => format!("{program} (program)"),
+            None => format!("{}::{program}", self.package),
+        })
     }
 
     fn sum_up(&mut self, counts: &str) {
@@ -114,19 +134,6 @@ impl Suites {
     }
 }
 
-/// `unittests src/lib.rs (target/debug/deps/audiorag_core-0123abcd)` is the suite `audiorag_core`.
-fn suite_name(running: &str) -> Option<String> {
-    let (what, path) = running.strip_suffix(')')?.rsplit_once(" (")?;
-    let file = path.rsplit(['/', '\\']).next()?;
-    let stem = file.strip_suffix(".exe").unwrap_or(file);
-    let program = stem.rsplit_once('-').map_or(stem, |(program, _)| program);
-    Some(match what.strip_prefix("unittests ") {
-        Some("src/main.rs") => format!("{program} (program)"),
-        Some(_) => program.to_owned(),
-        None => format!("{program} ({what})"),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,7 +173,7 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
             names,
             [
                 "audiorag_core",
-                "contract (tests/contract.rs)",
+                "audiorag_core::contract",
                 "audiorag (program)",
                 "audiorag (doc)"
             ]
