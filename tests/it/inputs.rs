@@ -102,7 +102,7 @@ fn a_reader_that_leaves_is_no_failure() {
     for arguments in [
         vec!["list", "--json"],
         vec!["completions", "bash"],
-        vec!["query", "what age was it"],
+        vec!["query", "was it the age of wisdom"],
     ] {
         let mut child = sandbox.command(&arguments).spawn().unwrap();
         drop(child.stdout.take());

@@ -12,6 +12,7 @@
 
 mod bad_input;
 mod commands;
+mod hostile;
 mod inputs;
 mod interrupt;
 mod logs;
@@ -21,4 +22,5 @@ mod recordings;
 mod rerun;
 mod sandbox;
 mod settings;
+mod shared;
 mod snapshots;
