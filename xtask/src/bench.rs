@@ -8,6 +8,7 @@ mod cold_search;
 mod index;
 mod measure;
 mod memory;
+mod words;
 
 use crate::workspace::{self, Workspace};
 use crate::{demo, models, process};
@@ -92,7 +93,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         ["index"] => index::run(&Bench::prepare("index", quick)?),
         ["memory"] => memory::run(&Bench::prepare("memory", quick)?, flags.contains(&"--dense")),
         ["cold-search"] => cold_search::run(&Bench::prepare("cold-search", quick)?),
-        _ => bail!("which benchmark? index, memory or cold-search"),
+        ["words", pairs @ ..] => words::run(&Bench::prepare("words", quick)?, pairs),
+        _ => bail!("which benchmark? index, memory, cold-search or words"),
     }
 }
 
