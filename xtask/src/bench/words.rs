@@ -23,7 +23,7 @@ pub(super) fn run(bench: &Bench, pairs: &[&str]) -> Result<()> {
     } else {
         pairs.iter().map(PathBuf::from).collect()
     };
-    if given.len() % 2 != 0 {
+    if !given.len().is_multiple_of(2) {
         bail!("each recording is followed by the file of its text");
     }
     println!("  errors  words  recording");
