@@ -184,9 +184,12 @@ async fn pull(context: &Context, store: &ModelStore) -> Result<PullReport> {
             PullEvent::Note(text) => printer.note(text),
         }
     };
-    store
-        .pull(&models::pull_options(context.settings()), &progress)
-        .await
+    let settings = context.settings();
+    let mut options = models::pull_options(settings);
+    options.hub.cache = Some(settings.models.hf_hub_cache.clone());
+    options.hub.configured = settings.models.hf_configured;
+    options.http.retry = settings.retry;
+    store.pull(&options, &progress).await
 }
 
 /// Which of `roles` need files from the store, and lack some.

@@ -368,3 +368,24 @@ async fn the_first_index_fetches_when_it_may() {
     run.says(&["Fetch them now, once (", "checked model.onnx"]);
     assert!(!server.requests().is_empty());
 }
+
+#[cfg(feature = "local")]
+#[tokio::test]
+async fn the_hub_is_asked_as_often_as_the_settings_say() {
+    let mut asked = Vec::new();
+    for attempts in ["1", "3"] {
+        let (mut world, _) = with_hub().await;
+        let down = Server::answering(|_, _| Reply::status(503)).await;
+        world.sources.env.insert("HF_ENDPOINT".to_owned(), down.url(""));
+        for (name, value) in [
+            ("AUDIORAG_RETRY_MAX_ATTEMPTS", attempts),
+            ("AUDIORAG_RETRY_FIRST_WAIT_SECONDS", "0"),
+        ] {
+            world.sources.env.insert(name.to_owned(), value.to_owned());
+        }
+        world.run(&["models", "pull"]).await.exits(ExitStatus::State);
+        asked.push(down.requests().len());
+    }
+    assert!(asked[0] > 0);
+    assert_eq!(asked[1], 3 * asked[0]);
+}
