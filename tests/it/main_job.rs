@@ -4,7 +4,7 @@ use crate::recordings::fixture;
 use crate::sandbox::{Sandbox, count, millis};
 use serde_json::Value;
 use std::path::PathBuf;
-use std::sync::LazyLock;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Where "In short, the period was so far like the present period, that some of its noisiest authorities insisted
 /// on its being received, for good or for evil, in the superlative degree of comparison only" is spoken in
@@ -16,8 +16,14 @@ const LAST_WORDS: (u64, u64) = (38_700, 41_640);
 
 const QUESTION: &str = "who had the superlative degree of comparison only";
 
-/// Every readable fixture, indexed once for all tests of this file.
-static LIBRARY: LazyLock<Sandbox> = LazyLock::new(|| {
+/// Every readable fixture, indexed once for the tests of this file that run at the same time. The last one to end
+/// removes it.
+fn library() -> Arc<Sandbox> {
+    static SHARED: Mutex<Weak<Sandbox>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(library) = shared.upgrade() {
+        return library;
+    }
     let sandbox = Sandbox::new();
     let mut arguments = vec!["index".to_owned(), "--json".to_owned()];
     for name in [
@@ -31,12 +37,14 @@ static LIBRARY: LazyLock<Sandbox> = LazyLock::new(|| {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let run = sandbox.run(&arguments).ok();
     assert_eq!(count(&run.summary()["indexed"]), 4, "{run:?}");
-    sandbox
-});
+    let library = Arc::new(sandbox);
+    *shared = Arc::downgrade(&library);
+    library
+}
 
 /// The segments of a source, as `export -f json` writes them.
-fn segments(source: &str) -> Vec<Value> {
-    let exported = LIBRARY.run(&["export", source, "-f", "json"]).ok().json();
+fn segments(library: &Sandbox, source: &str) -> Vec<Value> {
+    let exported = library.run(&["export", source, "-f", "json"]).ok().json();
     let document = if exported.is_array() {
         exported[0].clone()
     } else {
@@ -65,7 +73,8 @@ fn cues(subtitles: &str, separator: char) -> Vec<(u64, u64)> {
 
 #[test]
 fn the_answer_cites_the_right_seconds_and_every_command_agrees() {
-    let answer = LIBRARY.run(&["query", "--json", QUESTION]).ok().json();
+    let library = library();
+    let answer = library.run(&["query", "--json", QUESTION]).ok().json();
     let citation = &answer["citations"][0];
     assert_eq!(citation["title"], "A Tale of Two Cities", "{answer}");
     assert_eq!(citation["marker"], 1);
@@ -98,7 +107,7 @@ fn the_answer_cites_the_right_seconds_and_every_command_agrees() {
 
     // search: a hit begins and one ends where the passage does (it may be several neighbours), one has its chunk,
     // and the cited words lie in one.
-    let hits = LIBRARY.run(&["search", "--json", QUESTION]).ok().json();
+    let hits = library.run(&["search", "--json", QUESTION]).ok().json();
     let hits = hits["hits"].as_array().unwrap();
     let passage = &answer["passages"][0];
     assert!(
@@ -122,13 +131,13 @@ fn the_answer_cites_the_right_seconds_and_every_command_agrees() {
 
     // export: all formats have the same times, and the hit begins and ends where segments do.
     let source = citation["source_id"].as_str().unwrap();
-    let segments = segments(source);
+    let segments = segments(&library, source);
     let spans: Vec<(u64, u64)> = segments
         .iter()
         .map(|segment| (millis(&segment["start"]), millis(&segment["end"])))
         .collect();
-    let srt = LIBRARY.run(&["export", source, "-f", "srt"]).ok().stdout;
-    let vtt = LIBRARY.run(&["export", source, "-f", "vtt"]).ok().stdout;
+    let srt = library.run(&["export", source, "-f", "srt"]).ok().stdout;
+    let vtt = library.run(&["export", source, "-f", "vtt"]).ok().stdout;
     assert!(vtt.starts_with("WEBVTT\n"), "{vtt}");
     assert_eq!(cues(&srt, ','), cues(&vtt, '.'));
     let shown = cues(&srt, ',');
@@ -159,7 +168,8 @@ fn the_answer_cites_the_right_seconds_and_every_command_agrees() {
 
 #[test]
 fn people_see_title_time_quote_and_link() {
-    let run = LIBRARY.run(&["query", QUESTION]).ok();
+    let library = library();
+    let run = library.run(&["query", QUESTION]).ok();
     let lower = run.stdout.to_lowercase();
     assert!(
         lower.contains("superlative") && run.stdout.contains("A Tale of Two Cities"),
@@ -182,6 +192,7 @@ fn people_see_title_time_quote_and_link() {
 
 #[test]
 fn sentences_are_found_where_they_were_spoken() {
+    let library = library();
     let questions = [
         ("spoken-alice", "what ran close by her with pink eyes", "rabbit"),
         (
@@ -194,7 +205,7 @@ fn sentences_are_found_where_they_were_spoken() {
         let path = fixture(&format!("{name}.ogg"));
         let truth: Value =
             serde_json::from_slice(&std::fs::read(fixture(&format!("{name}.json"))).unwrap()).unwrap();
-        let answer = LIBRARY
+        let answer = library
             .run(&["query", "--json", "--source", path.to_str().unwrap(), question])
             .ok()
             .json();
@@ -217,7 +228,8 @@ fn sentences_are_found_where_they_were_spoken() {
 
 #[test]
 fn filters_and_limits_hold() {
-    let all = LIBRARY
+    let library = library();
+    let all = library
         .run(&["search", "--json", "--top-k", "50", "the"])
         .ok()
         .json();
@@ -229,7 +241,7 @@ fn filters_and_limits_hold() {
         .collect();
     assert!(sources.len() >= 3, "{all}");
     let alice = fixture("spoken-alice.ogg");
-    let only = LIBRARY
+    let only = library
         .run(&[
             "search",
             "--json",
@@ -248,29 +260,30 @@ fn filters_and_limits_hold() {
             .all(|hit| hit["title"] == only["hits"][0]["title"]),
         "{only}"
     );
-    let one = LIBRARY
+    let one = library
         .run(&["search", "--json", "--top-k", "1", "rabbit"])
         .ok()
         .json();
     assert_eq!(count(&one["hits"]), 1);
     // The reading is dated 2024-05-06 in its tags.
-    let later = LIBRARY
+    let later = library
         .run(&["search", "--json", "--after", "2024-06-01", "best of times"])
         .ok()
         .json();
     assert_eq!(count(&later["hits"]), 0, "{later}");
-    let then = LIBRARY
+    let then = library
         .run(&["search", "--json", "--after", "2024-05-01", "best of times"])
         .ok()
         .json();
     assert!(count(&then["hits"]) > 0, "{then}");
-    LIBRARY.run(&["search", "--after", "yesterday", "x"]).exits(2);
-    LIBRARY.run(&["search", "--source", "nobody", "x"]).exits(2);
+    library.run(&["search", "--after", "yesterday", "x"]).exits(2);
+    library.run(&["search", "--source", "nobody", "x"]).exits(2);
 }
 
 #[test]
 fn what_is_not_in_the_recordings_is_not_answered() {
-    let answer = LIBRARY
+    let library = library();
+    let answer = library
         .run(&[
             "query",
             "--json",
@@ -279,7 +292,7 @@ fn what_is_not_in_the_recordings_is_not_answered() {
         .ok()
         .json();
     assert_eq!(count(&answer["citations"]), 0, "{answer}");
-    let run = LIBRARY
+    let run = library
         .run(&["query", "what is the boiling point of tungsten in kelvin"])
         .ok();
     assert!(
@@ -309,7 +322,8 @@ fn an_empty_index_says_how_to_fill_it() {
 
 #[test]
 fn listings_and_exports_of_the_library() {
-    let list = LIBRARY.run(&["list", "--json"]).ok().json();
+    let library = library();
+    let list = library.run(&["list", "--json"]).ok().json();
     let sources = list["sources"].as_array().unwrap();
     assert_eq!(sources.len(), 4);
     for source in sources {
@@ -332,22 +346,22 @@ fn listings_and_exports_of_the_library() {
     let two_cities = fixture("two_cities.flac");
     let path = two_cities.to_str().unwrap();
     // Id, prefix of the id, path and URI name the same source.
-    let shown = LIBRARY.run(&["show", "--json", path]).ok().json();
+    let shown = library.run(&["show", "--json", path]).ok().json();
     let id = shown["source_id"].as_str().unwrap();
     for name in [id, &id[..8], &format!("file://{path}")] {
         assert_eq!(
-            LIBRARY.run(&["show", "--json", name]).ok().json(),
+            library.run(&["show", "--json", name]).ok().json(),
             shown,
             "{name}"
         );
     }
-    let text = LIBRARY.run(&["export", path, "-f", "txt"]).ok().stdout;
+    let text = library.run(&["export", path, "-f", "txt"]).ok().stdout;
     assert!(text.contains("age of wisdom"), "{text}");
-    let markdown = LIBRARY.run(&["export", path, "-f", "md"]).ok().stdout;
+    let markdown = library.run(&["export", path, "-f", "md"]).ok().stdout;
     assert!(markdown.contains("# A Tale of Two Cities"), "{markdown}");
-    let folder = LIBRARY.path("exports");
+    let folder = library.path("exports");
     let alice = fixture("spoken-alice.ogg");
-    LIBRARY
+    library
         .run(&[
             "export",
             path,
