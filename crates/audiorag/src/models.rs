@@ -16,10 +16,10 @@ pub fn pull_options(settings: &Settings) -> PullOptions {
         endpoint: models.hf_endpoint.clone(),
         token: models.hf_token.clone(),
         offline: models.offline,
-        cache: Some(models.hf_home.join("hub")),
-        configured: models.hf_endpoint != DEFAULT_ENDPOINT || models.hf_token.is_some(),
+        cache: Some(models.hf_hub_cache.clone()),
+        configured: models.hf_configured,
     };
-    PullOptions {
+    let mut options = PullOptions {
         route: match models.route {
             ModelRoute::Auto => Route::Auto,
             ModelRoute::Hub => Route::Hub,
@@ -28,12 +28,7 @@ pub fn pull_options(settings: &Settings) -> PullOptions {
         hub,
         own_runtime: models.onnxruntime_library.is_some(),
         ..PullOptions::default()
-    }
-}
-
-/// The models that the settings need and the machine lacks, as one error that names the first missing file and
-/// the command; `None` when all are there, or none is needed.
-pub fn missing(settings: &Settings) -> Option<crate::Error> {
-    let local = settings.stt.provider == "local" || settings.embedding.provider == "local";
-    if local { store(settings).missing() } else { None }
+    };
+    options.http.retry = settings.retry;
+    options
 }

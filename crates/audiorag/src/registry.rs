@@ -221,6 +221,7 @@ pub(crate) fn index_settings(
             language: settings.stt.language.clone(),
             prompt: settings.stt.prompt.clone(),
             concurrency: settings.stt.concurrency.min(limits.concurrency.max(1)),
+            grace: settings.index.grace,
         },
         chunks: ChunkSettings::new(settings.chunk.target, settings.chunk.max, settings.chunk.overlap)?,
         embedding_batch: settings.embedding.batch,

@@ -183,8 +183,6 @@ pub struct SttSettings {
     pub prompt: Option<String>,
     /// Parts transcribed side by side.
     pub concurrency: usize,
-    /// Threads of a local model for one part.
-    pub threads: usize,
 }
 
 /// Text to vectors.
@@ -263,6 +261,8 @@ pub struct IndexSettings {
     pub follow_links: bool,
     /// Whether names that start with a dot are taken.
     pub hidden: bool,
+    /// How long an interrupted run waits for the parts in flight.
+    pub grace: Duration,
 }
 
 /// Messages.

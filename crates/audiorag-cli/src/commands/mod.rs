@@ -44,6 +44,7 @@ pub(crate) async fn dispatch(program: Program, command: Command) -> Result<ExitS
         command => {
             let flags = match &command {
                 Command::Query(question) | Command::Search(question) => question.settings(),
+                Command::Models(action) => action.settings(),
                 _ => BTreeMap::new(),
             };
             let context = program.resolve(flags)?;

@@ -17,7 +17,7 @@ pub(super) async fn run(context: &Context, action: Models) -> Result<ExitStatus>
     let store = models::store(context.settings());
     match action {
         Models::List => list(context, &store),
-        Models::Pull => {
+        Models::Pull { .. } => {
             let report = pull(context, &store).await?;
             if context.printer.is_json() {
                 context.printer.json(&json!({
@@ -185,11 +185,7 @@ async fn pull(context: &Context, store: &ModelStore) -> Result<PullReport> {
         }
     };
     let settings = context.settings();
-    let mut options = models::pull_options(settings);
-    options.hub.cache = Some(settings.models.hf_hub_cache.clone());
-    options.hub.configured = settings.models.hf_configured;
-    options.http.retry = settings.retry;
-    store.pull(&options, &progress).await
+    store.pull(&models::pull_options(settings), &progress).await
 }
 
 /// Which of `roles` need files from the store, and lack some.

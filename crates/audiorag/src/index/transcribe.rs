@@ -14,6 +14,8 @@ use audiorag_core::model::AudioPart;
 use audiorag_core::{Error, MediaTime, Result, Span, Stage};
 use audiorag_state::{Lease, PartRow, State};
 use futures_util::StreamExt as _;
+use std::pin::pin;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +29,8 @@ pub(crate) struct SpeechSettings {
     pub(crate) language: Option<String>,
     pub(crate) prompt: Option<String>,
     pub(crate) concurrency: usize,
+    /// How long parts in flight are waited for after an interruption.
+    pub(crate) grace: Duration,
 }
 
 /// What became of the parts.
@@ -58,8 +62,8 @@ pub(crate) struct Transcription<'a> {
 impl Transcription<'_> {
     /// Decodes, splits and transcribes. `announced` is the length the headers give, for progress.
     ///
-    /// When one part fails or `cancel` fires, no further part is started, those in flight are finished and stored,
-    /// and then the failure is returned.
+    /// When one part fails or `cancel` fires, no further part is started, those in flight are finished and stored
+    /// (after `cancel`, within the grace period), and then the failure is returned.
     pub(crate) async fn run(
         self,
         announced: Option<MediaTime>,
@@ -91,7 +95,17 @@ impl Transcription<'_> {
         let mut results = Box::pin(results);
         let mut report = PartsReport::default();
         let mut failure: Option<Error> = None;
-        while let Some(result) = results.next().await {
+        let mut impatient = pin!(async {
+            cancel.cancelled().await;
+            tokio::time::sleep(self.settings.grace).await;
+        });
+        loop {
+            let result = tokio::select! {
+                biased;
+                result = results.next() => result,
+                () = &mut impatient => None,
+            };
+            let Some(result) = result else { break };
             match result {
                 Ok((index, span, done)) => {
                     match done {

@@ -144,9 +144,6 @@ settings! {
     /// Parts transcribed side by side.
     SttConcurrency = "stt.concurrency":
         Kind::Integer { min: 1, max: 256 }, Fallback::Computed("the number of cores for `local`, 16 for others");
-    /// Threads that a local model uses for one part.
-    SttThreads = "stt.threads":
-        Kind::Integer { min: 1, max: 256 }, Fallback::Value("1");
 
     /// Who turns text into vectors.
     EmbeddingProvider = "embedding.provider":
@@ -217,6 +214,10 @@ settings! {
     /// Whether files and folders whose names start with a dot are taken.
     IndexHidden = "index.hidden":
         Kind::Flag, Fallback::Value("false");
+    /// Seconds that an interrupted run waits for the parts in flight, which are then stored; after that they are
+    /// dropped.
+    IndexGraceSeconds = "index.grace_seconds":
+        Kind::Seconds { min: 0.0, max: 3600.0 }, Fallback::Value("10");
 
     /// The least important messages shown.
     LogLevel = "log.level":

@@ -158,6 +158,7 @@ impl Reader<'_> {
                 source_concurrency: self.integer(Key::IndexSourceConcurrency, 2) as usize,
                 follow_links: self.flag(Key::IndexFollowLinks, false),
                 hidden: self.flag(Key::IndexHidden, false),
+                grace: self.duration(Key::IndexGraceSeconds),
             },
             log: LogSettings {
                 level: self.word(Key::LogLevel, LogLevel::parse, LogLevel::Warn),
@@ -211,7 +212,6 @@ impl Reader<'_> {
             language: self.optional(Key::SttLanguage),
             prompt: self.optional(Key::SttPrompt),
             concurrency: self.integer(Key::SttConcurrency, parallel as u64) as usize,
-            threads: self.integer(Key::SttThreads, 1) as usize,
             provider,
         }
     }

@@ -55,6 +55,10 @@ impl Sources {
     ///
     /// # Errors
     /// [`State`](audiorag_core::ErrorKind::State) when the current directory does not exist any more.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the environment"
+    )]
     pub fn from_process() -> Result<Self> {
         let mut env = BTreeMap::new();
         let mut undecodable = BTreeSet::new();

@@ -196,6 +196,28 @@ async fn peer_defect_01_an_interrupted_source_is_taken_up_again() {
 }
 
 #[tokio::test]
+async fn an_interrupted_run_does_not_wait_for_a_vendor_that_never_answers() {
+    let mut place = Place::new();
+    place.set(Key::IndexGraceSeconds, "0.05");
+    let file = place.speech("a.wav", 3, 1);
+    place.transcriber.script().delay(Duration::from_hours(1));
+    let audiorag = place.open().await;
+    let cancel = CancellationToken::new();
+    let stopper = cancel.clone();
+    let script = place.transcriber.script();
+    let run = audiorag.index(vec![Input::Path(file)], IndexOptions::default(), &(), cancel);
+    let stop = async {
+        while script.in_flight() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stopper.cancel();
+    };
+    let (report, ()) = tokio::join!(run, stop);
+    assert_eq!(report.unwrap().failed[0].kind, ErrorKind::Cancelled);
+    assert_eq!(script.in_flight(), 0, "nobody waits for the answer any more");
+}
+
+#[tokio::test]
 async fn silence_is_empty_costs_nothing_and_stays_so() {
     let place = Place::new();
     let file = place.write("quiet.wav", &Track::new(16_000).silence(15_000).to_wav());

@@ -224,7 +224,7 @@ impl Pull<'_> {
         let spec = spec.or_else(|| self.store.forms(role).next());
         let name = spec.and_then(|spec| Some(format!("{}/{}", spec.id, spec.files.first()?.name)));
         Error::config(format!(
-            "the model file {} is missing in {}, and HF_HUB_OFFLINE forbids fetching it",
+            "the model file {} is missing in {}, and fetching it is forbidden by offline mode (AUDIORAG_OFFLINE, HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE)",
             name.unwrap_or_default(),
             self.store.dir.display()
         ))
