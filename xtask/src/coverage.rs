@@ -4,8 +4,9 @@
 //! and counts what child processes ran. Its build is kept apart, since the instrumentation changes every crate.
 
 use crate::process::{self, Findings};
+use crate::suites::Suites;
 use crate::workspace::{self, Workspace};
-use crate::{environment, models};
+use crate::{environment, models, tidy};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 
@@ -23,67 +24,95 @@ pub(crate) fn check() -> Result<Findings> {
     ensure_tarpaulin()?;
     let workspace = Workspace::load()?;
     let target = workspace.target_directory.join("coverage");
-    let target_text = target.to_str().context("the target folder's name is not UTF-8")?;
 
     // The end-to-end tests start the program. It must be instrumented with tarpaulin's own flags, so that it
     // leaves a profile, and tarpaulin must be told of it, so that it can read the profile.
-    let flags = rust_flags()?;
-    process::run(
-        process::cargo(&[
-            "build",
-            "--workspace",
-            "--exclude",
-            "xtask",
-            "--locked",
-            "--target-dir",
-            target_text,
-        ])
-        .args(["--lib", "--bins", "--tests"])
-        .env("RUSTFLAGS", &flags),
-    )?;
+    let mut build = process::cargo(&["build", "--lib", "--bins", "--tests"]);
+    build
+        .args(WHAT)
+        .arg("--target-dir")
+        .arg(&target)
+        .env("RUSTFLAGS", rust_flags()?);
+    process::run(&mut build)?;
     let program = target
         .join("debug")
         .join(format!("audiorag{}", std::env::consts::EXE_SUFFIX));
     let folder = models::pull(&program)?;
 
-    let mut command = process::cargo(&[
-        "tarpaulin",
-        "--engine",
-        "llvm",
-        NO_DEBUG_INFO,
-        "--workspace",
-        "--exclude",
-        "xtask",
-    ]);
+    let report = target.join("lcov.info");
+    if report.exists() {
+        std::fs::remove_file(&report).with_context(|| format!("cannot remove {}", report.display()))?;
+    }
+    let mut command = process::cargo(&["tarpaulin", "--engine", "llvm", NO_DEBUG_INFO]);
     command
+        .args(WHAT)
         .args([
-            "--locked",
             "--skip-clean",
             "--implicit-test-threads",
             "--no-fail-fast",
             "--timeout",
             "900",
         ])
-        .args([
-            "--out",
-            "lcov",
-            "--output-dir",
-            target_text,
-            "--target-dir",
-            target_text,
-        ])
-        .args(["--objects".as_ref(), program.as_os_str()])
+        .args(["--out", "lcov", "--output-dir"])
+        .arg(&target)
+        .arg("--target-dir")
+        .arg(&target)
+        .arg("--objects")
+        .arg(&program)
         .env("AUDIORAG_TEST_MODELS", &folder);
-    process::run(&mut command)?;
+    let mut suites = Suites::default();
+    let status = process::stream(&mut command, |line| {
+        suites.line(line);
+        is_worth_showing(line)
+    })?;
+    // Every process that a test started left a profile of a few megabytes.
+    let _ = std::fs::remove_dir_all(target.join("tarpaulin").join("profraws"));
 
-    let report = target.join("lcov.info");
     let lcov =
         std::fs::read_to_string(&report).with_context(|| format!("cannot read {}", report.display()))?;
     let root = workspace::root();
     let files = files(&lcov, root.to_str().context("the root's name is not UTF-8")?);
     let crates = by_crate(&files);
     print!("{}", table(&crates, &files));
-    Ok(below_the_floor(&workspace, &crates))
+    let mut findings = below_the_floor(&workspace, &crates);
+    findings.extend(unmeasured(&tidy::sources()?, &files));
+    findings.extend(
+        suites
+            .failures
+            .iter()
+            .map(|name| format!("the test {name} failed")),
+    );
+    if !status.success() && suites.failures.is_empty() {
+        findings.push(format!("cargo tarpaulin ended with {status}"));
+    }
+    Ok(findings)
+}
+
+/// Every feature is on, because tarpaulin does not look at code behind a feature that it was not told of.
+const WHAT: &[&str] = &["--workspace", "--exclude", "xtask", "--all-features", "--locked"];
+
+/// The tests that passed and tarpaulin's notes on every file would hide what matters.
+fn is_worth_showing(line: &str) -> bool {
+    !(line.contains(" INFO") || line.starts_with("||") || line.ends_with(" ... ok") || line.is_empty())
+}
+
+/// Source files with several functions of which the report knows nothing: they would lift a crate's share by being
+/// left out.
+fn unmeasured(sources: &[(String, String)], files: &BTreeMap<String, Lines>) -> Findings {
+    sources
+        .iter()
+        .filter(|(path, _)| path.starts_with("crates/") && path.contains("/src/"))
+        .filter(|(path, _)| !path.contains("/tests/") && !path.ends_with("/tests.rs"))
+        .filter(|(path, _)| !files.contains_key(path))
+        .filter(|(_, text)| {
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            code.lines()
+                .filter(|line| line.contains("fn ") && line.ends_with('{'))
+                .count()
+                >= 3
+        })
+        .map(|(path, _)| format!("{path} is not in the coverage report"))
+        .collect()
 }
 
 /// Lines of a file or crate, and how many of them ran.
@@ -246,6 +275,25 @@ mod tests {
             "{table}"
         );
         assert!(!table.contains("crates/a/src/b.rs"), "{table}");
+    }
+
+    #[test]
+    fn a_file_that_was_left_out_is_found() {
+        let three = "fn a() {\n}\nfn b() {\n}\nfn c() {\n}\n";
+        let source = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+        let sources = [
+            source("crates/a/src/lib.rs", three),
+            source("crates/a/src/hidden.rs", three),
+            source("crates/a/src/tests.rs", three),
+            source(
+                "crates/a/src/names.rs",
+                "pub mod x;\n#[cfg(test)]\nfn a() {\nfn b() {\nfn c() {\n",
+            ),
+        ];
+        assert_eq!(
+            unmeasured(&sources, &files(LCOV, "/w")),
+            ["crates/a/src/hidden.rs is not in the coverage report"]
+        );
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(crate) fn has_program(name: &str) -> bool {
 
 /// Variables that cargo sets for the program it runs. A nested cargo must not see them: build scripts that
 /// watch them would run again each time the caller changes.
+#[expect(clippy::disallowed_methods, reason = "these are passed over, not read")]
 pub(crate) fn set_by_cargo() -> Vec<std::ffi::OsString> {
     std::env::vars_os()
         .map(|(name, _)| name)

@@ -9,7 +9,9 @@ use std::process::Command;
 ///
 /// When they are there already nothing is downloaded.
 pub(crate) fn pull(program: &Path) -> Result<PathBuf> {
-    if run(process::program(program).args(["models", "verify", "--quiet"])).is_err() {
+    if run(process::program(program).args(["models", "verify", "--quiet"])).is_ok() {
+        println!("they are here already, and whole");
+    } else {
         ensure_pip()?;
         process::run(process::program(program).args(["models", "pull", "--yes"]))
             .context("cannot fetch the local models")?;

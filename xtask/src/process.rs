@@ -52,9 +52,9 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{} printed invalid UTF-8", describe(command)))
 }
 
-/// Announces and runs a command, passing its output on and showing each line of it to `on_line`. Standard output
-/// and standard error share one pipe, so that lines keep their order.
-pub(crate) fn stream(command: &mut Command, mut on_line: impl FnMut(&str)) -> Result<ExitStatus> {
+/// Announces and runs a command, handing each line of its output to `on_line` and passing on those for which that
+/// returns true. Standard output and standard error share one pipe, so that lines keep their order.
+pub(crate) fn stream(command: &mut Command, mut on_line: impl FnMut(&str) -> bool) -> Result<ExitStatus> {
     announce(command);
     let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
     command.stderr(writer.try_clone()?).stdout(writer);
@@ -67,8 +67,9 @@ pub(crate) fn stream(command: &mut Command, mut on_line: impl FnMut(&str)) -> Re
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
         let text = String::from_utf8_lossy(&line);
-        print!("{text}");
-        on_line(text.trim_end());
+        if on_line(text.trim_end()) {
+            print!("{text}");
+        }
         line.clear();
     }
     Ok(child.wait()?)
@@ -136,7 +137,11 @@ mod tests {
         let mut lines = Vec::new();
         let mut command = program("sh");
         command.args(["-c", "echo one; echo two >&2; echo three; exit 4"]);
-        let status = stream(&mut command, |line| lines.push(line.to_owned())).unwrap();
+        let status = stream(&mut command, |line| {
+            lines.push(line.to_owned());
+            false
+        })
+        .unwrap();
         assert_eq!(lines, ["one", "two", "three"]);
         assert_eq!(status.code(), Some(4));
     }

@@ -41,7 +41,10 @@ pub(crate) fn run() -> Result<()> {
     command
         .env("AUDIORAG_TEST_MODELS", &folder)
         .env("CARGO_TERM_COLOR", "never");
-    let status = process::stream(&mut command, |line| suites.line(line))?;
+    let status = process::stream(&mut command, |line| {
+        suites.line(line);
+        true
+    })?;
 
     let (passed, failed, skipped) = suites.totals();
     process::headline(&format!("tests, in {}", process::elapsed(started)));

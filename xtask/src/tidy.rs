@@ -73,6 +73,14 @@ pub(crate) fn pure_core() -> Result<Findings> {
         .collect())
 }
 
+/// The path and the text of every Rust file.
+pub(crate) fn sources() -> Result<Vec<(String, String)>> {
+    let tree = tree()?.into_iter().filter(File::is_rust);
+    Ok(tree
+        .map(|file| (file.path, file.text.unwrap_or_default()))
+        .collect())
+}
+
 fn tree() -> Result<Vec<File>> {
     let mut git = process::program("git");
     git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
