@@ -3,7 +3,7 @@
 use crate::process::{self, Findings};
 use crate::workspace::Workspace;
 use crate::{coverage, deps, environment, tidy};
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Instant;
@@ -135,16 +135,16 @@ fn deny() -> Result<Verdict> {
 }
 
 /// The whole workspace as it is built by default, then every crate with features: with none, each alone, all.
+/// Goes on after a failure, to show all of them.
 fn clippy() -> Result<Verdict> {
-    process::run(&mut warnings_denied(&["--workspace", "--all-targets"]))?;
+    let mut runs = vec![warnings_denied(&["--workspace", "--all-targets", "--keep-going"])];
     let workspace = Workspace::load()?;
-    for package in workspace
-        .members()
-        .filter(|package| package.features.iter().any(|name| name != "default"))
-    {
-        let name = package.name.as_str();
-        for set in feature_sets(&package.features) {
-            let mut arguments = vec!["-p", name, "--no-default-features"];
+    for package in workspace.members() {
+        for set in feature_sets(&package.features)
+            .into_iter()
+            .filter(|_| package.features.len() > 1)
+        {
+            let mut arguments = vec!["-p", package.name.as_str(), "--no-default-features"];
             let joined = set.join(",");
             if !set.is_empty() {
                 arguments.extend(["--features", &joined]);
@@ -153,9 +153,15 @@ fn clippy() -> Result<Verdict> {
             if set.len() > 1 || package.features.len() <= 2 {
                 arguments.push("--all-targets");
             }
-            process::run(&mut warnings_denied(&arguments))?;
+            runs.push(warnings_denied(&arguments));
         }
     }
+    let failed: Vec<String> = runs
+        .iter_mut()
+        .filter_map(|run| process::run(run).err())
+        .map(|error| error.to_string())
+        .collect();
+    ensure!(failed.is_empty(), "{}", failed.join("; "));
     Ok(Verdict::Passed)
 }
 
