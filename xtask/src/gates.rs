@@ -142,7 +142,7 @@ fn clippy() -> Result<Verdict> {
     for package in workspace.members() {
         for set in feature_sets(&package.features)
             .into_iter()
-            .filter(|_| package.features.len() > 1)
+            .filter(|_| package.features.iter().any(|name| name != "default"))
         {
             let mut arguments = vec!["-p", package.name.as_str(), "--no-default-features"];
             let joined = set.join(",");
