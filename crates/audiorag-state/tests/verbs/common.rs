@@ -1,5 +1,4 @@
 //! What the tests of the verbs share: a temporary database and short ways to fill it.
-#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use audiorag_core::id::{ChunkId, ConfigHash, ContentHash, EmbeddingKey, PartKey, RevisionId, SourceId};
 use audiorag_core::model::{

@@ -1,3 +1,5 @@
+//! Answers: extracted and generated, cited, filtered, exported and degraded.
+
 use super::support::{Place, index};
 use audiorag::export::{Format, render};
 use audiorag::query::QueryOptions;

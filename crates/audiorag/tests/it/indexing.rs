@@ -1,3 +1,5 @@
+//! Index runs: what is done again and what is not, whatever happens in between.
+
 use super::support::{Place, index, index_with};
 use audiorag::index::{IndexEvent, IndexObserver, IndexOptions, Input};
 use audiorag::query::QueryOptions;
