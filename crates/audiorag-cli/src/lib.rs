@@ -1,7 +1,7 @@
 //! The audiorag program: index audio, ask questions, get cited answers.
 //!
 //! [`run`] is the whole program on replaceable streams; `main` adds the runtime, the signals and the exit code.
-//! One file in `commands` per command, and [`printer`] alone decides what is shown.
+//! One file in `commands` per command, and `printer` alone decides what is shown.
 
 mod args;
 mod commands;

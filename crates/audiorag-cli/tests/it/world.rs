@@ -59,6 +59,7 @@ impl World {
     }
 
     /// The same machine with the program's own providers, and no models for them.
+    #[cfg(feature = "local")]
     pub(crate) fn without_fakes() -> Self {
         Self {
             fakes: false,
