@@ -161,19 +161,30 @@ fn word_errors_are_counted() {
     assert_eq!(word_errors("", "it was"), 2);
 }
 
+/// Quantised arithmetic differs between processors: where the figures were not measured, two words more may be
+/// wrong.
+fn room() -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx512vnni") {
+        return 0;
+    }
+    2
+}
+
 #[tokio::test]
-async fn a_reading_is_heard_as_well_as_measured() {
+async fn readings_are_heard_as_well_as_measured() {
     let transcriber = transcriber(1);
-    let said = std::fs::read_to_string(fixture("texts/two_cities.txt")).unwrap();
-    let heard = text(&hear("two_cities.flac", &transcriber).await);
-    let errors = word_errors(&heard, &said);
-    // Two of 119 words were wrong where this was measured, seven with the vendor's own runtime. Quantised
-    // arithmetic differs between processors, hence some room.
-    assert!(
-        errors <= 4,
-        "{errors} errors in {} words: {heard}",
-        words(&said).len()
-    );
+    // Of 119 words of the first, the vendor's own runtime gets seven wrong.
+    for (reading, measured) in [("two_cities", 2), ("sensibility", 1)] {
+        let said = std::fs::read_to_string(fixture(&format!("texts/{reading}.txt"))).unwrap();
+        let heard = text(&hear(&format!("{reading}.flac"), &transcriber).await);
+        let errors = word_errors(&heard, &said);
+        assert!(
+            errors <= measured + room(),
+            "{reading}: {errors} errors in {} words: {heard}",
+            words(&said).len()
+        );
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! to unit length, as the model's own `1_Pooling/config.json` has it. Texts are cut after 256 tokens, which is
 //! the length the model was trained for.
 
-use super::runtime::{Runtime, SessionOptions, run_error};
+use super::runtime::{Runtime, SessionOptions, run_and_release, run_error};
 use super::{VENDOR, blocking, health};
 use async_trait::async_trait;
 use audiorag_core::capability::{
@@ -26,8 +26,6 @@ const VERSION: u32 = 1;
 const DIMENSIONS: usize = 384;
 const MAX_TOKENS: usize = 256;
 const MAX_BATCH: usize = 256;
-/// Texts in one run of the model: more gain nothing on a processor and cost memory.
-const RUN: usize = 32;
 
 /// The files of the embedding model; [`ModelStore::embedding`](super::ModelStore::embedding) finds them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,28 +109,20 @@ impl Shared {
             Some(loaded) => loaded,
             None => loaded.insert(self.load()?),
         };
-        let mut encoded = Vec::with_capacity(texts.len());
-        for (index, text) in texts.iter().enumerate() {
+        let mut input_tokens = 0;
+        let mut vectors = Vec::with_capacity(texts.len());
+        for text in texts {
             let encoding = loaded.tokenizer.encode(text.as_str(), true).map_err(|error| {
                 Error::input("a text cannot be tokenized")
                     .with_cause(error)
                     .with_provider(VENDOR)
             })?;
-            encoded.push((index, encoding.get_ids().to_vec()));
-        }
-        let input_tokens = encoded.iter().map(|(_, ids)| ids.len() as u64).sum();
-        // Texts of like length share a run, so that little of it is padding.
-        encoded.sort_by_key(|(_, ids)| ids.len());
-        let mut vectors = vec![Vec::new(); texts.len()];
-        for run in encoded.chunks(RUN) {
-            let ids: Vec<&[u32]> = run.iter().map(|(_, ids)| ids.as_slice()).collect();
-            let pooled = loaded.run(&ids)?;
-            for ((index, _), mut vector) in run.iter().zip(pooled) {
-                self.space.normalize(&mut vector)?;
-                if let Some(slot) = vectors.get_mut(*index) {
-                    *slot = vector;
-                }
-            }
+            input_tokens += encoding.len() as u64;
+            // One text a run: its vector then does not depend on the texts beside it, whose values would share its
+            // 8-bit scale. Several at once are no faster on a processor.
+            let mut vector = loaded.run(encoding.get_ids())?;
+            self.space.normalize(&mut vector)?;
+            vectors.push(vector);
         }
         Ok(EmbedResponse {
             vectors,
@@ -169,22 +159,12 @@ impl Shared {
 }
 
 impl Loaded {
-    /// The mean token vector of each text, not yet of unit length.
-    fn run(&mut self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
+    /// The mean token vector of a text, not yet of unit length.
+    fn run(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
         let failed = |error: ort::Error| run_error(NAME, &error);
-        let width = texts.iter().map(|ids| ids.len()).max().unwrap_or_default();
-        let shape = [texts.len(), width];
-        let mut ids = Vec::with_capacity(texts.len() * width);
-        let mut mask = Vec::with_capacity(texts.len() * width);
-        for text in texts {
-            let padding = width - text.len();
-            ids.extend(
-                text.iter()
-                    .map(|id| i64::from(*id))
-                    .chain(std::iter::repeat_n(0, padding)),
-            );
-            mask.extend(std::iter::repeat_n(1_i64, text.len()).chain(std::iter::repeat_n(0, padding)));
-        }
+        let shape = [1, tokens.len()];
+        let ids: Vec<i64> = tokens.iter().map(|id| i64::from(*id)).collect();
+        let constant = |value: i64| Tensor::from_array((shape, vec![value; tokens.len()])).map_err(failed);
         let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::with_capacity(3);
         if self
             .session
@@ -192,24 +172,20 @@ impl Loaded {
             .iter()
             .any(|input| input.name() == "token_type_ids")
         {
-            let types = Tensor::from_array((shape, vec![0_i64; texts.len() * width])).map_err(failed)?;
-            inputs.push((Cow::from("token_type_ids"), types.into()));
+            inputs.push((Cow::from("token_type_ids"), constant(0)?.into()));
         }
         inputs.push((
             Cow::from("input_ids"),
             Tensor::from_array((shape, ids)).map_err(failed)?.into(),
         ));
-        inputs.push((
-            Cow::from("attention_mask"),
-            Tensor::from_array((shape, mask)).map_err(failed)?.into(),
-        ));
-        let outputs = self.session.run(inputs).map_err(failed)?;
+        inputs.push((Cow::from("attention_mask"), constant(1)?.into()));
+        let options = run_and_release().map_err(failed)?;
+        let outputs = self.session.run_with_options(inputs, &options).map_err(failed)?;
         let hidden = outputs.get("last_hidden_state").ok_or_else(|| {
             Error::config("this is not a MiniLM model: it gives no last_hidden_state").with_provider(VENDOR)
         })?;
         let (_, values) = hidden.try_extract_tensor::<f32>().map_err(failed)?;
-        let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
-        mean_pool(values, &lengths, width).ok_or_else(|| {
+        mean_pool(values, tokens.len()).ok_or_else(|| {
             Error::config(format!(
                 "this is not a MiniLM model: its vectors do not have {DIMENSIONS} components"
             ))
@@ -218,27 +194,21 @@ impl Loaded {
     }
 }
 
-/// The mean of the first `lengths[i]` token vectors of each text; `None` where the values do not fit.
-fn mean_pool(values: &[f32], lengths: &[usize], width: usize) -> Option<Vec<Vec<f32>>> {
-    if values.len() != lengths.len() * width * DIMENSIONS {
+/// The mean of `tokens` token vectors; `None` where the values do not fit.
+fn mean_pool(values: &[f32], tokens: usize) -> Option<Vec<f32>> {
+    if tokens == 0 || values.len() != tokens * DIMENSIONS {
         return None;
     }
-    let mut pooled = Vec::with_capacity(lengths.len());
-    for (text, length) in lengths.iter().enumerate() {
-        let from = text * width * DIMENSIONS;
-        let tokens = values.get(from..from + length * DIMENSIONS)?;
-        let mut mean = vec![0.0_f32; DIMENSIONS];
-        for token in tokens.chunks_exact(DIMENSIONS) {
-            for (sum, value) in mean.iter_mut().zip(token) {
-                *sum += value;
-            }
+    let mut mean = vec![0.0_f32; DIMENSIONS];
+    for token in values.chunks_exact(DIMENSIONS) {
+        for (sum, value) in mean.iter_mut().zip(token) {
+            *sum += value;
         }
-        for sum in &mut mean {
-            *sum /= (*length).max(1) as f32;
-        }
-        pooled.push(mean);
     }
-    Some(pooled)
+    for sum in &mut mean {
+        *sum /= tokens as f32;
+    }
+    Some(mean)
 }
 
 #[async_trait]
@@ -299,16 +269,14 @@ mod tests {
     }
 
     #[test]
-    fn padding_does_not_count_in_the_mean() {
-        // Two texts of two and one tokens, padded to two; the padding holds values that must not be seen.
+    fn the_vector_of_a_text_is_the_mean_of_its_tokens() {
         let mut values = Vec::new();
-        for token in [1.0_f32, 3.0, 5.0, 99.0] {
+        for token in [1.0_f32, 3.0] {
             values.extend(std::iter::repeat_n(token, DIMENSIONS));
         }
-        let pooled = mean_pool(&values, &[2, 1], 2).unwrap();
-        assert_eq!(pooled[0], vec![2.0; DIMENSIONS]);
-        assert_eq!(pooled[1], vec![5.0; DIMENSIONS]);
-        assert!(mean_pool(&values, &[2], 2).is_none());
+        assert_eq!(mean_pool(&values, 2), Some(vec![2.0; DIMENSIONS]));
+        assert_eq!(mean_pool(&values, 3), None);
+        assert_eq!(mean_pool(&[], 0), None);
     }
 
     #[tokio::test]

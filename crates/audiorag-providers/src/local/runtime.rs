@@ -7,8 +7,8 @@
 use super::VENDOR;
 use audiorag_core::{Error, Result};
 use ort::environment::Environment;
-use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{NoSelectedOutputs, RunOptions, Session};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -137,6 +137,17 @@ impl Runtime {
             .commit_from_file(path)
             .map_err(|error| failed(error.to_string()))
     }
+}
+
+/// Options for runs whose inputs come in many lengths.
+///
+/// ONNX Runtime's arena keeps what it ever took, and each new length fits badly into what is there, so that memory
+/// would grow with the number of lengths seen: with the length of a recording. These options give back what a run
+/// leaves unused. They cost a few allocations in each run, so they suit long runs, not the steps of a decoder.
+pub(crate) fn run_and_release() -> Result<RunOptions<NoSelectedOutputs>, ort::Error> {
+    let mut options = RunOptions::new()?;
+    options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
+    Ok(options)
 }
 
 /// The text of an error of ONNX Runtime during a run.

@@ -9,7 +9,7 @@
 
 use super::MoonshineFiles;
 use super::vocabulary::Vocabulary;
-use crate::local::runtime::{Runtime, SessionOptions, run_error};
+use crate::local::runtime::{Runtime, SessionOptions, run_and_release, run_error};
 use audiorag_core::model::SAMPLE_RATE;
 use audiorag_core::{Error, Result};
 use ort::memory::Allocator;
@@ -92,7 +92,8 @@ impl Model {
             if self.encoder_mask {
                 inputs.push((Cow::from("attention_mask"), SessionInputValue::from(&mask)));
             }
-            let mut outputs = self.encoder.run(inputs).map_err(failed)?;
+            let options = run_and_release().map_err(failed)?;
+            let mut outputs = self.encoder.run_with_options(inputs, &options).map_err(failed)?;
             outputs
                 .remove("last_hidden_state")
                 .ok_or_else(|| broken("the encoder gives no last_hidden_state"))?
