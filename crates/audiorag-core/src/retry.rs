@@ -34,11 +34,20 @@ impl RetryPolicy {
     /// Without a word from the server the wait is full jitter: uniform between zero and the exponential cap.
     /// A server's own delay is obeyed exactly, plus up to a tenth.
     pub fn wait_after(&self, attempt: u32, error: &Error, jitter: f64) -> Option<Duration> {
-        if attempt >= self.max_attempts || !error.is_retryable() {
+        if !error.is_retryable() {
+            return None;
+        }
+        self.wait(attempt, error.retry_after(), jitter)
+    }
+
+    /// [`wait_after`](Self::wait_after) for a failure that is worth another attempt whatever its kind, because the
+    /// server said so; `asked` is the delay it asked for.
+    pub fn wait(&self, attempt: u32, asked: Option<Duration>, jitter: f64) -> Option<Duration> {
+        if attempt >= self.max_attempts {
             return None;
         }
         let jitter = jitter.clamp(0.0, 1.0);
-        if let Some(asked) = error.retry_after() {
+        if let Some(asked) = asked {
             return (asked <= self.max_retry_after).then(|| asked.mul_f64(1.0 + 0.1 * jitter));
         }
         let doubled = self

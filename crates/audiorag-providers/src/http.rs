@@ -1,37 +1,69 @@
 //! The one place where requests leave the process: the only user of reqwest.
 //!
-//! It owns timeouts, retries, the translation of a status into an [`ErrorKind`], size caps and redaction, so
-//! that no vendor file does. Redirects are followed here and not by reqwest, because the model hub says what a
-//! file is in the headers of the redirect, and because credentials must not follow to another origin.
+//! It owns timeouts, retries, rate limits, the circuit breaker, the translation of a status into an
+//! [`ErrorKind`](audiorag_core::ErrorKind), size caps and redaction, so that no vendor file does. Two kinds of
+//! caller use it: vendors make [`Call`]s through a [`Service`], and whoever fetches files asks [`HttpClient`] for a
+//! [`Get`].
+//!
+//! The order inside a [`Service`], outermost first, and why:
+//!
+//! 1. the total deadline, which every wait below counts against;
+//! 2. the retry loop: full jitter, or what the server asks for; each retry takes from the service's retry budget;
+//! 3. the circuit breaker, before anything scarce is taken, so that a dead service costs nothing;
+//! 4. a permit, before the limiter, so that a slot of the rate is used when the request really leaves;
+//! 5. the rate limiter, inside the retry loop, because retries count against a vendor's limits as well, and the
+//!    pause that a 429 imposes on everybody;
+//! 6. the timeout of one attempt, around sending, reading and parsing: a truncated body is a failed attempt.
 //!
 //! TLS is rustls with ring: aws-lc, rustls' default, is a large C build. Certificates are checked against the
 //! platform's roots, so that a company's own authority works and nothing goes stale inside the binary; reqwest
 //! brings that verifier along in any case.
 
+mod breaker;
+mod call;
+mod download;
+mod events;
+mod gates;
+mod retry;
+mod service;
 mod status;
+mod transport;
 
+pub use call::{Answer, Call, Field, Replay, Reply};
+pub use download::{Body, Get, Head};
+pub use events::{Event, EventReader, Events};
+pub use retry::with_retries;
+pub use service::{Refinement, Refusal, Service, ServiceBuilder};
 pub use status::{kind_of_status, retry_after};
+pub use transport::health_of;
 
 use audiorag_core::retry::RetryPolicy;
-use audiorag_core::{Error, ErrorKind, Result, Secret};
-use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION, RANGE};
-use reqwest::{Method, Response, StatusCode, Url};
-use status::check;
+use audiorag_core::{Error, Result};
+use gates::{GateSettings, Gates};
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-/// Hops after which a chain of redirects is a loop.
-const MAX_REDIRECTS: usize = 5;
 
 /// How requests are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSettings {
     /// The longest wait for a connection.
     pub connect_timeout: Duration,
-    /// The longest silence while an answer arrives.
+    /// The longest silence while a download or a stream of events arrives.
     pub read_timeout: Duration,
+    /// The longest one attempt of a call may take, unless the call knows better.
+    pub attempt_timeout: Duration,
+    /// The longest a call may take with all its attempts and waits.
+    pub deadline: Duration,
     /// When to try again.
     pub retry: RetryPolicy,
+    /// Requests to one service at the same time.
+    pub max_in_flight: usize,
+    /// Requests to one service in a minute; `None` means as many as come.
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// Whether a call waits for a service that is down, as far as its deadline allows, or fails at once.
+    pub patient: bool,
 }
 
 impl Default for HttpSettings {
@@ -39,156 +71,31 @@ impl Default for HttpSettings {
         Self {
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(30),
+            attempt_timeout: Duration::from_mins(1),
+            deadline: Duration::from_mins(10),
             retry: RetryPolicy::default(),
+            max_in_flight: 32,
+            requests_per_minute: None,
+            patient: true,
         }
     }
 }
 
-/// A GET (or HEAD) request.
-#[derive(Clone, Debug)]
-pub struct Get {
-    url: Url,
-    bearer: Option<Secret>,
-    from: u64,
-}
+/// Vendor and base URL.
+type ServiceName = (String, String);
 
-impl Get {
-    /// A request for `url`.
-    ///
-    /// # Errors
-    /// [`Config`](ErrorKind::Config) when it is not an HTTP or HTTPS URL.
-    pub fn new(url: &str) -> Result<Self> {
-        let parsed = Url::parse(url)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https"));
-        match parsed {
-            Some(url) if url.has_host() => Ok(Self {
-                url,
-                bearer: None,
-                from: 0,
-            }),
-            // Not quoted: a malformed URL may hold credentials anywhere.
-            _ => Err(Error::config(
-                "a URL does not start with http:// or https:// and a host",
-            )),
-        }
-    }
-
-    /// Authenticates with a bearer token, which is sent to the URL's own origin only.
-    pub fn with_bearer(mut self, token: Option<&Secret>) -> Self {
-        self.bearer = token.filter(|token| !token.is_empty()).cloned();
-        self
-    }
-
-    /// Asks for the bytes from `from` on.
-    pub fn with_range_from(mut self, from: u64) -> Self {
-        self.from = from;
-        self
-    }
-
-    /// The URL without credentials and query.
-    pub fn display_url(&self) -> String {
-        redact(&self.url)
-    }
-}
-
-/// Status and headers of an answer.
-#[derive(Clone, Debug)]
-pub struct Head {
-    status: StatusCode,
-    headers: HeaderMap,
-}
-
-impl Head {
-    /// The status code.
-    pub fn status(&self) -> u16 {
-        self.status.as_u16()
-    }
-
-    /// The value of a header, where it is there and is text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::trim)
-    }
-}
-
-/// An answer whose bytes are still arriving.
-#[derive(Debug)]
-pub struct Body {
-    head: Head,
-    response: Response,
-    name: String,
-}
-
-impl Body {
-    /// Status and headers.
-    pub fn head(&self) -> &Head {
-        &self.head
-    }
-
-    /// The announced number of bytes.
-    pub fn length(&self) -> Option<u64> {
-        self.head
-            .header(CONTENT_LENGTH.as_str())
-            .and_then(|length| length.parse().ok())
-    }
-
-    /// Where the bytes start: above zero only when the server honoured the range.
-    ///
-    /// # Errors
-    /// [`Protocol`](ErrorKind::Protocol) for a partial answer that does not say where it starts.
-    pub fn start(&self) -> Result<u64> {
-        if self.head.status != StatusCode::PARTIAL_CONTENT {
-            return Ok(0);
-        }
-        self.head
-            .header("content-range")
-            .and_then(|range| {
-                range
-                    .strip_prefix("bytes ")?
-                    .split('-')
-                    .next()?
-                    .trim()
-                    .parse()
-                    .ok()
-            })
-            .ok_or_else(|| Error::protocol(format!("{} answers with a part it does not name", self.name)))
-    }
-
-    /// The next bytes, or `None` at the end.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        self.response
-            .chunk()
-            .await
-            .map_err(|error| transport_error(&self.name, error))
-    }
-
-    /// All bytes, at most `cap` of them.
-    pub async fn bytes(mut self, cap: usize) -> Result<Vec<u8>> {
-        let too_long = |name: &str| Error::protocol(format!("{name} answers with more than {cap} bytes"));
-        if self.length().is_some_and(|length| length > cap as u64) {
-            return Err(too_long(&self.name));
-        }
-        let mut all = Vec::new();
-        while let Some(bytes) = self.chunk().await? {
-            if all.len() + bytes.len() > cap {
-                return Err(too_long(&self.name));
-            }
-            all.extend_from_slice(&bytes);
-        }
-        Ok(all)
-    }
-}
-
-/// Makes requests. Cheap to clone; connections are shared between clones.
+/// Makes requests. Cheap to clone; connections, limits and breakers are shared between clones.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
+    /// For calls: answers may be compressed, and attempts have timeouts of their own.
     client: reqwest::Client,
-    retry: RetryPolicy,
+    /// For downloads: bytes as they are stored, and no longer a silence than the settings allow.
+    downloads: reqwest::Client,
+    settings: HttpSettings,
     /// Why HTTPS cannot work here, if it cannot.
     without_tls: Option<String>,
+    /// What protects each service, by vendor and base URL.
+    gates: Arc<Mutex<HashMap<ServiceName, Arc<Gates>>>>,
 }
 
 impl HttpClient {
@@ -202,295 +109,74 @@ impl HttpClient {
             reqwest::Client::builder()
                 .user_agent(concat!("audiorag/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(settings.connect_timeout)
-                .read_timeout(settings.read_timeout)
                 .redirect(reqwest::redirect::Policy::none())
                 .retry(reqwest::retry::never())
         };
         // A machine without root certificates can still talk to servers of its own.
-        let (client, without_tls) = match builder().build() {
-            Ok(client) => (client, None),
-            Err(error) => {
-                let reason = full_text(&error);
-                let client = builder().tls_certs_only([]).build().map_err(|error| {
-                    Error::internal("the HTTP client cannot be built").with_cause(error.without_url())
-                })?;
-                (client, Some(reason))
-            }
+        let without_tls = builder().build().err().map(|error| transport::full_text(&error));
+        let finish = |builder: reqwest::ClientBuilder| {
+            let builder = match without_tls {
+                Some(_) => builder.tls_certs_only([]),
+                None => builder,
+            };
+            builder.build().map_err(|error| {
+                Error::internal("the HTTP client cannot be built").with_cause(error.without_url())
+            })
         };
+        let client = finish(builder())?;
+        let downloads = finish(builder().no_gzip().read_timeout(settings.read_timeout))?;
         Ok(Self {
             client,
-            retry: settings.retry,
+            downloads,
+            settings: settings.clone(),
             without_tls,
-        })
-    }
-
-    /// Headers of a HEAD request. A redirect is an answer; only one that stays on the origin and for which
-    /// `is_final` says no is followed.
-    pub async fn head(&self, request: &Get, is_final: impl Fn(&Head) -> bool) -> Result<Head> {
-        with_retries(&self.retry, fastrand::f64, async || {
-            let mut url = request.url.clone();
-            for _ in 0..=MAX_REDIRECTS {
-                let response = self.send(Method::HEAD, &url, request).await?;
-                let head = Head {
-                    status: response.status(),
-                    headers: response.headers().clone(),
-                };
-                if head.status.is_redirection() {
-                    let next = redirect_target(&url, &head)?;
-                    if is_final(&head) || next.origin() != request.url.origin() {
-                        return Ok(head);
-                    }
-                    url = next;
-                    continue;
-                }
-                check(&redact(&url), response).await?;
-                return Ok(head);
-            }
-            Err(too_many_redirects(request))
-        })
-        .await
-    }
-
-    /// Starts an answer, following redirects. Only what happens before the first byte is retried.
-    pub async fn stream(&self, request: &Get) -> Result<Body> {
-        with_retries(&self.retry, fastrand::f64, async || {
-            let mut url = request.url.clone();
-            for _ in 0..=MAX_REDIRECTS {
-                let response = self.send(Method::GET, &url, request).await?;
-                let head = Head {
-                    status: response.status(),
-                    headers: response.headers().clone(),
-                };
-                if head.status.is_redirection() {
-                    let next = redirect_target(&url, &head)?;
-                    if url.scheme() == "https" && next.scheme() != "https" {
-                        return Err(Error::protocol(format!(
-                            "{} redirects to plain HTTP",
-                            redact(&url)
-                        )));
-                    }
-                    url = next;
-                    continue;
-                }
-                let name = redact(&url);
-                let response = check(&name, response).await?;
-                return Ok(Body { head, response, name });
-            }
-            Err(too_many_redirects(request))
-        })
-        .await
-    }
-
-    /// The whole answer, at most `cap` bytes, retried as a whole.
-    pub async fn bytes(&self, request: &Get, cap: usize) -> Result<Vec<u8>> {
-        let once = self.without_retries();
-        with_retries(&self.retry, fastrand::f64, async || {
-            match once.stream(request).await {
-                Ok(body) => body.bytes(cap).await,
-                Err(error) => Err(error),
-            }
-        })
-        .await
-    }
-
-    /// The whole answer as JSON, at most `cap` bytes.
-    pub async fn json(&self, request: &Get, cap: usize) -> Result<serde_json::Value> {
-        let bytes = self.bytes(request, cap).await?;
-        serde_json::from_slice(&bytes).map_err(|error| {
-            Error::protocol(format!("{} does not answer with JSON", request.display_url())).with_cause(error)
+            gates: Arc::default(),
         })
     }
 
     /// The same client for a caller that retries by itself: attempts must not multiply.
     pub fn without_retries(&self) -> Self {
-        Self {
-            retry: RetryPolicy {
-                max_attempts: 1,
-                ..self.retry
-            },
-            ..self.clone()
-        }
+        self.with(|settings| settings.retry.max_attempts = 1)
+    }
+
+    /// The same client for somebody who waits for the answer: two attempts at most, half a minute in all, and no
+    /// waiting for a service that is down. Limits and breakers are shared.
+    pub fn interactive(&self) -> Self {
+        self.with(|settings| {
+            settings.retry.max_attempts = settings.retry.max_attempts.min(2);
+            settings.retry.max_wait = settings.retry.max_wait.min(Duration::from_secs(2));
+            settings.deadline = settings.deadline.min(Duration::from_secs(30));
+            settings.patient = false;
+        })
     }
 
     /// The policy that requests of this client follow.
     pub fn retry(&self) -> &RetryPolicy {
-        &self.retry
+        &self.settings.retry
     }
 
-    async fn send(&self, method: Method, url: &Url, request: &Get) -> Result<Response> {
-        if let (Some(reason), "https") = (&self.without_tls, url.scheme()) {
-            return Err(Error::config(format!(
-                "{} needs TLS, which is not possible here: {reason}",
-                redact(url)
-            ))
-            .with_hint("install the system's root certificates (package ca-certificates)"));
-        }
-        let mut builder = self.client.request(method, url.clone());
-        if let Some(token) = &request.bearer
-            && url.origin() == request.url.origin()
-        {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
-                .map_err(|_| Error::new(ErrorKind::Auth, "the token holds characters no header can carry"))?;
-            value.set_sensitive(true);
-            builder = builder.header(AUTHORIZATION, value);
-        }
-        if request.from > 0 {
-            builder = builder.header(RANGE, format!("bytes={}-", request.from));
-        }
-        builder
-            .send()
-            .await
-            .map_err(|error| transport_error(&redact(url), error))
-    }
-}
-
-/// Runs `operation` until it succeeds, fails for good, or `policy` gives up; sleeps on tokio's clock.
-///
-/// `jitter` gives random numbers from 0 to 1. An error that was retried is marked as persistent and says how
-/// often it was tried.
-pub async fn with_retries<T>(
-    policy: &RetryPolicy,
-    mut jitter: impl FnMut() -> f64,
-    mut operation: impl AsyncFnMut() -> Result<T>,
-) -> Result<T> {
-    let mut attempt = 1;
-    loop {
-        let error = match operation().await {
-            Ok(value) => return Ok(value),
-            Err(error) => error,
-        };
-        match policy.wait_after(attempt, &error, jitter()) {
-            Some(wait) => {
-                tracing::debug!(attempt, wait_ms = wait.as_millis() as u64, error = %error, "trying again");
-                tokio::time::sleep(wait).await;
-                attempt += 1;
-            }
-            None if attempt > 1 => return Err(error.with_context("attempts", attempt).into_persistent()),
-            None => return Err(error),
-        }
-    }
-}
-
-fn redirect_target(url: &Url, head: &Head) -> Result<Url> {
-    head.header(LOCATION.as_str())
-        .and_then(|location| url.join(location).ok())
-        .filter(|next| matches!(next.scheme(), "http" | "https"))
-        .ok_or_else(|| Error::protocol(format!("{} redirects to nowhere", redact(url))))
-}
-
-fn too_many_redirects(request: &Get) -> Error {
-    // Persistent, because the next attempt runs in the same circle.
-    Error::protocol(format!("{} redirects in circles", request.display_url())).into_persistent()
-}
-
-/// A failure below HTTP, without its URL.
-fn transport_error(name: &str, error: reqwest::Error) -> Error {
-    let kind = if error.is_timeout() {
-        ErrorKind::Timeout
-    } else if error.is_connect() || error.is_request() || error.is_body() || error.is_decode() {
-        ErrorKind::Unavailable
-    } else {
-        ErrorKind::Protocol
-    };
-    let what = match kind {
-        ErrorKind::Timeout => "does not answer in time",
-        _ if error.is_connect() => "cannot be reached",
-        _ => "broke off",
-    };
-    Error::new(kind, format!("{name} {what}")).with_cause(error.without_url())
-}
-
-/// Scheme, host, port and path: credentials and signatures stay out of messages.
-fn redact(url: &Url) -> String {
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    format!(
-        "{}://{}{port}{}",
-        url.scheme(),
-        url.host_str().unwrap_or_default(),
-        url.path()
-    )
-}
-
-fn full_text(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_are_shown_without_credentials_and_signatures() {
-        let request = Get::new("https://user:canary@host:8443/a/b?sig=canary#canary").unwrap();
-        assert_eq!(request.display_url(), "https://host:8443/a/b");
-        for bad in ["ftp://host/x", "canary", "http://", "file:///etc/passwd"] {
-            let error = Get::new(bad).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Config);
-            assert!(!error.message().contains("canary"));
-        }
-        let token = Secret::new("canary");
-        let request = Get::new("https://host/").unwrap().with_bearer(Some(&token));
-        assert!(!format!("{request:?}").contains("canary"));
+    /// How requests of this client are made.
+    pub fn settings(&self) -> &HttpSettings {
+        &self.settings
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn retries_wait_as_the_policy_says() {
-        let started = tokio::time::Instant::now();
-        let mut calls = 0;
-        let outcome: Result<()> = with_retries(
-            &RetryPolicy::default(),
-            || 1.0,
-            async || {
-                calls += 1;
-                Err(Error::unavailable("down"))
-            },
-        )
-        .await;
-        let error = outcome.unwrap_err();
-        assert_eq!(calls, 3);
-        assert_eq!(started.elapsed(), Duration::from_millis(500 + 1_000));
-        assert!(!error.is_retryable());
-        assert_eq!(error.context(), [("attempts", "3".to_owned())]);
-
-        let started = tokio::time::Instant::now();
-        let mut calls = 0;
-        let outcome =
-            with_retries(
-                &RetryPolicy::default(),
-                || 0.0,
-                async || {
-                    calls += 1;
-                    match calls {
-                        1 => Err(Error::new(ErrorKind::RateLimited, "slow")
-                            .with_retry_after(Duration::from_secs(7))),
-                        _ => Ok(calls),
-                    }
-                },
-            )
-            .await;
-        assert_eq!(outcome.unwrap(), 2);
-        assert_eq!(started.elapsed(), Duration::from_secs(7));
+    fn with(&self, change: impl FnOnce(&mut HttpSettings)) -> Self {
+        let mut client = self.clone();
+        change(&mut client.settings);
+        client
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn hopeless_failures_are_tried_once() {
-        let mut calls = 0;
-        let outcome: Result<()> = with_retries(
-            &RetryPolicy::default(),
-            || 1.0,
-            async || {
-                calls += 1;
-                Err(Error::not_found("gone"))
-            },
-        )
-        .await;
-        assert_eq!(calls, 1);
-        assert!(outcome.unwrap_err().context().is_empty());
+    /// What protects a service: one for all clones and capabilities.
+    fn gates(&self, vendor: &str, base: &str) -> Arc<Gates> {
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = gates
+            .entry((vendor.to_owned(), base.to_owned()))
+            .or_insert_with(|| {
+                Arc::new(Gates::new(GateSettings {
+                    max_in_flight: self.settings.max_in_flight,
+                    requests_per_minute: self.settings.requests_per_minute,
+                }))
+            });
+        Arc::clone(shared)
     }
 }

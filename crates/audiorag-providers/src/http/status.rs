@@ -1,12 +1,39 @@
 //! What the status and headers of an answer mean, decided once for every vendor.
 
 use super::Head;
+use super::service::{Refinement, Refusal};
 use audiorag_core::{Error, ErrorKind, Result};
 use reqwest::Response;
+use serde_json::Value;
 use std::time::Duration;
 
 /// Bytes of an error body that are read for its message.
-const ERROR_BODY: usize = 2_048;
+const ERROR_BODY: usize = 16 << 10;
+/// Characters of it that are shown.
+const SHOWN: usize = 300;
+
+/// Headers in which services name a request, for their support.
+const REQUEST_IDS: &[&str] = &[
+    "x-request-id",
+    "request-id",
+    "dg-request-id",
+    "x-debug-trace-id",
+    "chroma-trace-id",
+    "x-pinecone-request-id",
+];
+
+/// Codes in error bodies that say more than the status.
+const CODES: &[(&str, ErrorKind)] = &[
+    ("insufficient_quota", ErrorKind::Budget),
+    ("billing_hard_limit_reached", ErrorKind::Budget),
+    ("billing_not_active", ErrorKind::Budget),
+    ("billing_error", ErrorKind::Budget),
+    ("quota_exceeded", ErrorKind::Budget),
+    ("model_not_found", ErrorKind::NotFound),
+    ("model_decommissioned", ErrorKind::NotFound),
+    ("invalid_api_key", ErrorKind::Auth),
+    ("overloaded_error", ErrorKind::Unavailable),
+];
 
 /// What the caller can do about a status that is not a success.
 pub fn kind_of_status(status: u16) -> ErrorKind {
@@ -40,37 +67,120 @@ pub fn retry_after(head: &Head, now: jiff::Timestamp) -> Option<Duration> {
     Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
 }
 
+/// An answer that is not a success, as an error, and what the service says about another attempt.
+pub(super) struct Declined {
+    pub(super) error: Error,
+    /// `x-should-retry`, where it is sent.
+    pub(super) advice: Option<bool>,
+}
+
 /// The response, or an error for a status that is not a success.
-pub(super) async fn check(name: &str, mut response: Response) -> Result<Response> {
-    let status = response.status();
-    if status.is_success() {
+pub(super) async fn check(name: &str, response: Response) -> Result<Response> {
+    if response.status().is_success() {
         return Ok(response);
     }
-    let head = Head {
+    let declined = decline(name, response, |_| Refinement::default(), str::to_owned).await;
+    Err(declined.error)
+}
+
+/// What an answer that is not a success means: the status, then codes in the body that say more, then what the
+/// vendor's own hook knows. `scrub` removes credentials that a service may echo.
+pub(super) async fn decline(
+    name: &str,
+    mut response: Response,
+    refine: fn(&Refusal<'_>) -> Refinement,
+    scrub: impl Fn(&str) -> String,
+) -> Declined {
+    let head = Head::of(&response);
+    let status = head.status();
+    let text = error_text(&mut response).await;
+    let body: Value = serde_json::from_str(&text).unwrap_or_default();
+    // Gemini's errors sometimes come in a list of one.
+    let body = body.get(0).cloned().unwrap_or(body);
+    let refinement = refine(&Refusal {
         status,
-        headers: response.headers().clone(),
-    };
-    let mut error = Error::new(
-        kind_of_status(status.as_u16()),
-        format!("{name} answers {status}"),
-    );
-    let said = match head.header("x-error-message") {
-        Some(message) => message.to_owned(),
-        None => error_text(&mut response).await,
-    };
+        head: &head,
+        body: &body,
+    });
+    let kind = refinement
+        .kind
+        .or_else(|| kind_of_code(&body))
+        .unwrap_or_else(|| kind_of_status(status));
+    let mut error = Error::new(kind, format!("{name} answers {}", response.status()));
+    let said = head
+        .header("x-error-message")
+        .map(str::to_owned)
+        .or_else(|| message_of(&body))
+        .unwrap_or(text);
+    let said = one_line(&scrub(&said));
     if !said.is_empty() {
         error = error.with_context("said", said);
     }
-    if let Some(id) = head.header("x-request-id") {
-        error = error.with_context("request", id.chars().take(80).collect::<String>());
+    if let Some(id) = REQUEST_IDS.iter().find_map(|id| head.header(id)) {
+        error = error.with_context("request", one_line(id).chars().take(80).collect::<String>());
     }
-    if let Some(wait) = retry_after(&head, jiff::Timestamp::now()) {
+    let wait = retry_after(&head, jiff::Timestamp::now()).or(refinement.retry_after);
+    if let Some(wait) = wait {
         error = error.with_retry_after(wait);
     }
-    Err(error)
+    if let Some(hint) = refinement.hint.or(match kind {
+        ErrorKind::Budget => {
+            Some("the vendor's quota or credit is used up: raise it, or choose another provider")
+        }
+        _ => None,
+    }) {
+        error = error.with_hint(hint);
+    }
+    let advice = match head.header("x-should-retry") {
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        _ => None,
+    };
+    Declined { error, advice }
 }
 
-/// The beginning of an error body, if it is short text, on one line.
+/// What a code in the body says, wherever vendors put it.
+fn kind_of_code(body: &Value) -> Option<ErrorKind> {
+    let error = body.get("error").unwrap_or(body);
+    ["code", "type", "status"]
+        .iter()
+        .filter_map(|field| error.get(field)?.as_str())
+        .find_map(|said| CODES.iter().find(|(code, _)| *code == said))
+        .map(|(_, kind)| *kind)
+}
+
+/// The message in the body, wherever vendors put it.
+fn message_of(body: &Value) -> Option<String> {
+    [
+        "/error/message",
+        "/error",
+        "/message",
+        "/detail",
+        "/err_msg",
+        "/details",
+        "/status/error",
+        "/error/0/message",
+    ]
+    .iter()
+    .find_map(|path| body.pointer(path)?.as_str().map(str::to_owned))
+}
+
+/// Text on one line, without control characters, cut to what is worth showing.
+fn one_line(text: &str) -> String {
+    if text.trim_start().starts_with('<') {
+        // A page for people.
+        return String::new();
+    }
+    text.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .filter(|letter| !letter.is_control())
+        .take(SHOWN)
+        .collect()
+}
+
+/// An error body, if it is text and not long.
 async fn error_text(response: &mut Response) -> String {
     let mut bytes = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
@@ -79,16 +189,7 @@ async fn error_text(response: &mut Response) -> String {
             return String::new();
         }
     }
-    match String::from_utf8(bytes) {
-        Ok(text) if !text.trim_start().starts_with('<') => text
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ")
-            .chars()
-            .take(200)
-            .collect(),
-        _ => String::new(),
-    }
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -129,6 +230,40 @@ mod tests {
         for (status, kind) in table {
             assert_eq!(kind_of_status(status), kind, "{status}");
         }
+    }
+
+    #[test]
+    fn codes_and_messages_are_found_where_vendors_put_them() {
+        let table = [
+            (
+                r#"{"error":{"message":"m","type":"insufficient_quota","code":"insufficient_quota"}}"#,
+                Some(ErrorKind::Budget),
+            ),
+            (
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#,
+                Some(ErrorKind::Unavailable),
+            ),
+            (
+                r#"{"error":{"code":"model_not_found","message":"m"}}"#,
+                Some(ErrorKind::NotFound),
+            ),
+            (
+                r#"{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED"}}"#,
+                None,
+            ),
+            (r#"{"error":"m"}"#, None),
+            (r#"{"detail":"m"}"#, None),
+            (r#"{"message":"m"}"#, None),
+            (r#"{"err_code":"X","err_msg":"m","request_id":"r"}"#, None),
+            (r#"{"status":{"error":"m"},"time":0.1}"#, None),
+        ];
+        for (body, kind) in table {
+            let body: Value = serde_json::from_str(body).unwrap();
+            assert_eq!(kind_of_code(&body), kind, "{body}");
+            assert_eq!(message_of(&body).as_deref(), Some("m"), "{body}");
+        }
+        assert_eq!(one_line(" a\n b\u{7}"), "a b");
+        assert_eq!(one_line("<html>canary"), "");
     }
 
     #[test]

@@ -1,0 +1,625 @@
+//! A vendor's service: base URL, credentials, and the loop that brings each call to an end.
+
+use super::call::{Answer, Call, Field, Payload, Replay, Reply};
+use super::events::Events;
+use super::gates::Gates;
+use super::status::{Declined, decline};
+use super::transport::{redact, transport_error};
+use super::{Head, HttpClient};
+use audiorag_core::{Error, ErrorKind, Result, Secret};
+use bytes::BytesMut;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Response, Url};
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// An answer that declines, as a vendor's own hook sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal<'a> {
+    /// The status.
+    pub status: u16,
+    /// Status and headers.
+    pub head: &'a Head,
+    /// The body, `Null` when it is not JSON.
+    pub body: &'a serde_json::Value,
+}
+
+/// What a vendor knows better than the rules for all.
+#[derive(Clone, Debug, Default)]
+pub struct Refinement {
+    /// What the caller can do.
+    pub kind: Option<ErrorKind>,
+    /// How long the service asks to wait, where it says so outside the headers.
+    pub retry_after: Option<Duration>,
+    /// What the user can do.
+    pub hint: Option<&'static str>,
+}
+
+type Refine = fn(&Refusal<'_>) -> Refinement;
+
+/// Describes a service before the first call.
+#[derive(Debug)]
+pub struct ServiceBuilder {
+    http: HttpClient,
+    vendor: &'static str,
+    base: Url,
+    headers: HeaderMap,
+    secrets: Vec<Secret>,
+    hint: Option<String>,
+    refine: Refine,
+}
+
+impl ServiceBuilder {
+    /// Sends `Authorization: Bearer KEY`. An empty key is no key.
+    ///
+    /// # Errors
+    /// [`Auth`](ErrorKind::Auth) when no header can carry the key.
+    pub fn bearer(self, key: &Secret) -> Result<Self> {
+        self.secret_header("authorization", "Bearer ", key)
+    }
+
+    /// Sends a header that holds `prefix` and a key. An empty key is no key.
+    ///
+    /// # Errors
+    /// [`Auth`](ErrorKind::Auth) when no header can carry the key.
+    pub fn secret_header(mut self, name: &'static str, prefix: &str, key: &Secret) -> Result<Self> {
+        if key.is_empty() {
+            return Ok(self);
+        }
+        let mut value = HeaderValue::from_str(&format!("{prefix}{}", key.expose())).map_err(|_| {
+            Error::new(
+                ErrorKind::Auth,
+                format!("the key for {} holds characters no header can carry", self.vendor),
+            )
+        })?;
+        value.set_sensitive(true);
+        self.headers.insert(HeaderName::from_static(name), value);
+        self.secrets.push(key.clone());
+        Ok(self)
+    }
+
+    /// Sends a header with every call.
+    pub fn header(mut self, name: &'static str, value: &str) -> Result<Self> {
+        let value = HeaderValue::from_str(value).map_err(|_| {
+            Error::config(format!(
+                "the header {name} for {} cannot hold such text",
+                self.vendor
+            ))
+        })?;
+        self.headers.insert(HeaderName::from_static(name), value);
+        Ok(self)
+    }
+
+    /// What to do when the credentials are refused, such as `check OPENAI_API_KEY`.
+    pub fn key_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What this vendor's refusals mean beyond the rules for all.
+    pub fn refine(mut self, refine: Refine) -> Self {
+        self.refine = refine;
+        self
+    }
+
+    /// The service, behind the gates it shares with everything else that calls the same vendor at this URL.
+    pub fn build(self) -> Service {
+        let gates = self.http.gates(self.vendor, self.base.as_str());
+        Service {
+            inner: Arc::new(Inner {
+                http: self.http,
+                vendor: self.vendor,
+                base: self.base,
+                headers: self.headers,
+                secrets: self.secrets,
+                hint: self.hint,
+                refine: self.refine,
+                gates,
+            }),
+        }
+    }
+}
+
+/// A vendor's service. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    http: HttpClient,
+    vendor: &'static str,
+    base: Url,
+    headers: HeaderMap,
+    secrets: Vec<Secret>,
+    hint: Option<String>,
+    refine: Refine,
+    gates: Arc<Gates>,
+}
+
+/// How far an attempt came before it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reached {
+    /// The request never left, or was never accepted.
+    No,
+    /// The service answered that it did nothing.
+    Declined(u16),
+    /// It may have been carried out.
+    Unknown,
+}
+
+/// An attempt that brought nothing.
+struct Failure {
+    error: Error,
+    reached: Reached,
+    /// What the service itself says about another attempt.
+    advice: Option<bool>,
+    /// Whether the attempt counted as a request.
+    left: bool,
+}
+
+impl Failure {
+    /// Nothing was sent.
+    fn before(error: Error) -> Self {
+        Self {
+            error,
+            reached: Reached::No,
+            advice: Some(false),
+            left: false,
+        }
+    }
+}
+
+impl HttpClient {
+    /// Starts to describe the service of `vendor` at `base_url`.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config) when it is not an HTTP or HTTPS URL.
+    pub fn service(&self, vendor: &'static str, base_url: &str) -> Result<ServiceBuilder> {
+        let mut base = Url::parse(base_url)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+            .ok_or_else(|| {
+                // Not quoted: a malformed URL may hold credentials anywhere.
+                Error::config(format!(
+                    "the base URL of {vendor} does not start with http:// or https:// and a host"
+                ))
+            })?;
+        if let (Some(reason), "https") = (&self.without_tls, base.scheme()) {
+            return Err(Error::config(format!(
+                "{} needs TLS, which is not possible here: {reason}",
+                redact(&base)
+            ))
+            .with_hint("install the system's root certificates (package ca-certificates)"));
+        }
+        base.set_query(None);
+        base.set_fragment(None);
+        Ok(ServiceBuilder {
+            http: self.clone(),
+            vendor,
+            base,
+            headers: HeaderMap::new(),
+            secrets: Vec::new(),
+            hint: None,
+            refine: |_| Refinement::default(),
+        })
+    }
+}
+
+impl Service {
+    /// The base URL, without credentials.
+    pub fn base_url(&self) -> String {
+        redact(&self.inner.base)
+    }
+
+    /// Makes a call and parses its answer; what `parse` refuses counts as a failed attempt.
+    pub async fn send<T>(&self, call: &Call, parse: impl Fn(&Reply) -> Result<T>) -> Result<Answer<T>> {
+        self.persist(call, async |attempt: &Attempt<'_>| {
+            let reply = attempt.reply(call).await?;
+            parse(&reply).map_err(|error| Failure {
+                error,
+                reached: Reached::Unknown,
+                advice: None,
+                left: true,
+            })
+        })
+        .await
+    }
+
+    /// Makes a call whose answer is JSON of a known shape.
+    pub async fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<Answer<T>> {
+        self.send(call, Reply::json).await
+    }
+
+    /// Makes a call of whose answer only the success counts.
+    pub async fn done(&self, call: &Call) -> Result<Answer<()>> {
+        self.send(call, |_| Ok(())).await
+    }
+
+    /// Makes a call that is answered with server-sent events. What happens before the first byte is retried.
+    pub async fn events(&self, call: &Call) -> Result<Answer<Events>> {
+        let cap = call.cap;
+        self.persist(call, async |attempt: &Attempt<'_>| {
+            let (response, name) = attempt.open(call).await?;
+            Ok((response, name))
+        })
+        .await
+        .map(|answer| {
+            let (response, name) = answer.value;
+            Answer {
+                value: Events::new(
+                    response,
+                    name,
+                    self.inner.http.settings.read_timeout.max(Duration::from_mins(2)),
+                    cap,
+                ),
+                requests: answer.requests,
+            }
+        })
+    }
+
+    /// The loop around the attempts of one call.
+    async fn persist<T>(
+        &self,
+        call: &Call,
+        work: impl AsyncFn(&Attempt<'_>) -> Result<T, Failure>,
+    ) -> Result<Answer<T>> {
+        let inner = &*self.inner;
+        let settings = &inner.http.settings;
+        let deadline = Instant::now() + settings.deadline;
+        let url = inner.url(call)?;
+        let mut attempt = 1;
+        let mut requests = 0;
+        let mut unknown = 0;
+        loop {
+            let failure = match inner.attempt(call, &url, deadline, &work).await {
+                Ok(value) => {
+                    inner.gates.earn();
+                    return Ok(Answer {
+                        value,
+                        requests: requests + 1,
+                    });
+                }
+                Err(failure) => failure,
+            };
+            requests += u32::from(failure.left);
+            unknown += u32::from(failure.reached == Reached::Unknown);
+            let error = failure.error;
+            let wait = may_repeat(call.replay, failure.reached, failure.advice, unknown)
+                .then(|| {
+                    let jitter = fastrand::f64();
+                    match failure.advice {
+                        Some(true) => settings.retry.wait(attempt, error.retry_after(), jitter),
+                        _ => settings.retry.wait_after(attempt, &error, jitter),
+                    }
+                })
+                .flatten()
+                .filter(|wait| Instant::now() + *wait < deadline)
+                .filter(|_| inner.gates.spend());
+            let Some(wait) = wait else {
+                let error = if attempt > 1 {
+                    error.with_context("attempts", attempt)
+                } else {
+                    error
+                };
+                return Err(error.into_persistent());
+            };
+            tracing::debug!(
+                vendor = inner.vendor,
+                attempt,
+                wait_ms = wait.as_millis() as u64,
+                error = %error,
+                "trying again"
+            );
+            tokio::time::sleep(wait).await;
+            attempt += 1;
+        }
+    }
+}
+
+/// Whether the rules of `replay` allow another attempt; whether the failure is worth one is the schedule's question.
+fn may_repeat(replay: Replay, reached: Reached, advice: Option<bool>, unknown: u32) -> bool {
+    // The request is wrong, whatever the service advises.
+    let hopeless = matches!(reached, Reached::Declined(400 | 401 | 403 | 404 | 413 | 422));
+    if advice == Some(false) || hopeless {
+        return false;
+    }
+    match (replay, reached) {
+        (_, Reached::No)
+        | (Replay::Free, _)
+        | (Replay::Billed, Reached::Declined(400..=501 | 503 | 505..)) => true,
+        // A gateway that gave up does not know what the service behind it did.
+        (Replay::Billed, Reached::Unknown | Reached::Declined(_)) => unknown <= 1,
+        (Replay::Creates, Reached::Declined(status)) => matches!(status, 429 | 503),
+        (Replay::Creates, Reached::Unknown) => false,
+    }
+}
+
+/// One attempt, past the gates.
+struct Attempt<'a> {
+    inner: &'a Inner,
+    url: &'a Url,
+}
+
+impl Inner {
+    fn url(&self, call: &Call) -> Result<Url> {
+        let text = if call.path.starts_with("http://") || call.path.starts_with("https://") {
+            call.path.clone()
+        } else {
+            format!(
+                "{}/{}",
+                self.base.as_str().trim_end_matches('/'),
+                call.path.trim_start_matches('/')
+            )
+        };
+        let mut url = Url::parse(&text)
+            .ok()
+            .filter(|url| url.origin() == self.base.origin())
+            .ok_or_else(|| Error::protocol(format!("{} names an address on another server", self.vendor)))?;
+        if !call.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&call.query);
+        }
+        Ok(url)
+    }
+
+    async fn attempt<T>(
+        &self,
+        call: &Call,
+        url: &Url,
+        deadline: Instant,
+        work: &impl AsyncFn(&Attempt<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        // The breaker is asked twice: it may open while this call queues for its permit.
+        let (_permit, passage) = loop {
+            self.until_closed(deadline).await?;
+            let permit = self.gates.pass(deadline).await.map_err(Failure::before)?;
+            if let Ok(passage) = self.gates.breaker.enter() {
+                break (permit, passage);
+            }
+        };
+        let timeout = call.timeout.unwrap_or(self.http.settings.attempt_timeout);
+        let attempt = Attempt { inner: self, url };
+        let outcome = timeout_at(deadline.min(Instant::now() + timeout), work(&attempt))
+            .await
+            .unwrap_or_else(|_| {
+                Err(Failure {
+                    error: Error::timeout(format!("{} does not answer in time", redact(url)))
+                        .with_context("limit", format!("{:.0} s", timeout.as_secs_f64())),
+                    reached: Reached::Unknown,
+                    advice: None,
+                    left: true,
+                })
+            });
+        match &outcome {
+            Err(failure) if is_sick(failure) => passage.sick(),
+            _ => passage.alive(),
+        }
+        if let Err(failure) = &outcome
+            && failure.error.kind() == ErrorKind::RateLimited
+            && let Some(wait) = failure.error.retry_after()
+        {
+            self.gates
+                .hold(wait.min(self.http.settings.retry.max_retry_after));
+        }
+        outcome
+    }
+
+    /// Waits until the breaker lets somebody through, as far as patience and deadline go.
+    async fn until_closed(&self, deadline: Instant) -> Result<(), Failure> {
+        loop {
+            let Some(wait) = self.gates.breaker.peek() else {
+                return Ok(());
+            };
+            if !self.http.settings.patient || Instant::now() + wait > deadline {
+                return Err(Failure::before(
+                    Error::unavailable(format!(
+                        "{} failed several times in a row and is left alone for now",
+                        redact(&self.base)
+                    ))
+                    .with_retry_after(wait),
+                ));
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Text from a service, without the credentials that it may echo.
+    fn scrub(&self, text: &str) -> String {
+        self.secrets.iter().fold(text.to_owned(), |text, secret| {
+            // A short "key" of a local server would blank out ordinary words.
+            if secret.expose().len() < 6 {
+                text
+            } else {
+                text.replace(secret.expose(), "***")
+            }
+        })
+    }
+}
+
+/// Whether a failure speaks of the service's health: 4xx answers come from a healthy one.
+fn is_sick(failure: &Failure) -> bool {
+    match failure.reached {
+        Reached::Declined(status) => status >= 500,
+        Reached::No | Reached::Unknown => failure.left,
+    }
+}
+
+impl Attempt<'_> {
+    /// Sends the call and returns the answer once its status says success.
+    async fn open(&self, call: &Call) -> Result<(Response, String), Failure> {
+        let inner = self.inner;
+        let name = redact(self.url);
+        let mut request = inner
+            .http
+            .client
+            .request(call.method.clone(), self.url.clone())
+            .headers(inner.headers.clone());
+        for (key, value) in &call.headers {
+            request = request.header(*key, value);
+        }
+        request = match &call.payload {
+            Payload::Empty => request,
+            Payload::Json(body) => request
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone()),
+            Payload::Bytes(kind, body) => request.header(CONTENT_TYPE, kind).body(body.clone()),
+            Payload::Form(fields) => request.multipart(form(fields).map_err(Failure::before)?),
+        };
+        let response = request.send().await.map_err(|error| {
+            // Whatever failed before the connection stood never reached the service.
+            let reached = if error.is_connect() {
+                Reached::No
+            } else {
+                Reached::Unknown
+            };
+            Failure {
+                error: transport_error(&name, error),
+                reached,
+                advice: None,
+                left: true,
+            }
+        })?;
+        if response.status().is_success() {
+            return Ok((response, name));
+        }
+        let status = response.status().as_u16();
+        let Declined { error, advice } =
+            decline(&name, response, inner.refine, |text| inner.scrub(text)).await;
+        let error = match (error.kind(), error.hint(), &inner.hint) {
+            (ErrorKind::Auth, None, Some(hint)) => error.with_hint(hint.as_str()),
+            _ => error,
+        };
+        Err(Failure {
+            error,
+            reached: Reached::Declined(status),
+            advice,
+            left: true,
+        })
+    }
+
+    /// Sends the call and reads the answer to its end.
+    async fn reply(&self, call: &Call) -> Result<Reply, Failure> {
+        let (mut response, name) = self.open(call).await?;
+        let head = Head::of(&response);
+        let unknown = |error: Error| Failure {
+            error,
+            reached: Reached::Unknown,
+            advice: None,
+            left: true,
+        };
+        let mut body = BytesMut::new();
+        loop {
+            let chunk = response
+                .chunk()
+                .await
+                .map_err(|error| unknown(transport_error(&name, error)))?;
+            let Some(chunk) = chunk else { break };
+            if body.len() + chunk.len() > call.cap {
+                let error = Error::protocol(format!("{name} answers with more than {} bytes", call.cap));
+                return Err(Failure {
+                    advice: Some(false),
+                    ..unknown(error)
+                });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Reply {
+            head,
+            body: body.freeze(),
+            name,
+        })
+    }
+}
+
+fn form(fields: &[Field]) -> Result<reqwest::multipart::Form> {
+    let mut form = reqwest::multipart::Form::new();
+    for field in fields {
+        form = match field {
+            Field::Text(name, value) => form.text(*name, value.clone()),
+            Field::File(name, file, kind, bytes) => {
+                let length = bytes.len() as u64;
+                let part = reqwest::multipart::Part::stream_with_length(bytes.clone(), length)
+                    .file_name(*file)
+                    .mime_str(kind)
+                    .map_err(|_| Error::internal(format!("'{kind}' is no content type")))?;
+                form.part(*name, part)
+            }
+        };
+    }
+    Ok(form)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_have_been_billed_is_repeated_once_and_what_creates_never() {
+        use Reached::{Declined, No, Unknown};
+        use Replay::{Billed, Creates, Free};
+        let table = [
+            (Free, Unknown, 9, true),
+            (Free, Declined(500), 0, true),
+            (Billed, No, 0, true),
+            (Billed, Declined(500), 0, true),
+            (Billed, Declined(429), 0, true),
+            (Billed, Unknown, 1, true),
+            (Billed, Unknown, 2, false),
+            (Billed, Declined(504), 2, false),
+            (Creates, No, 0, true),
+            (Creates, Declined(429), 0, true),
+            (Creates, Declined(503), 0, true),
+            (Creates, Declined(500), 0, false),
+            (Creates, Unknown, 1, false),
+        ];
+        for (replay, reached, unknown, expected) in table {
+            assert_eq!(
+                may_repeat(replay, reached, None, unknown),
+                expected,
+                "{replay:?} {reached:?}"
+            );
+            assert!(!may_repeat(replay, reached, Some(false), unknown));
+        }
+    }
+
+    #[test]
+    fn a_service_has_a_sound_address_and_calls_stay_on_it() {
+        let http = HttpClient::new(&super::super::HttpSettings::default()).unwrap();
+        for bad in ["canary", "ftp://x", "http://"] {
+            let error = http.service("openai", bad).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(!error.message().contains("canary"));
+        }
+        let service = http
+            .service("openai", "http://user:canary@host/v1/?key=canary")
+            .unwrap()
+            .build();
+        assert_eq!(service.base_url(), "http://host/v1/");
+        let url = |path: &str| service.inner.url(&Call::get(path).query("a", "b c"));
+        assert_eq!(url("/models").unwrap().path(), "/v1/models");
+        assert_eq!(url("models").unwrap().query(), Some("a=b+c"));
+        assert_eq!(url("http://elsewhere/x").unwrap_err().kind(), ErrorKind::Protocol);
+        let other = http
+            .service("openai", "http://user:canary@host/v1/?x=1")
+            .unwrap()
+            .build();
+        assert!(Arc::ptr_eq(&service.inner.gates, &other.inner.gates));
+    }
+
+    #[test]
+    fn keys_are_neither_shown_nor_accepted_broken() {
+        let http = HttpClient::new(&super::super::HttpSettings::default()).unwrap();
+        let builder = || http.service("openai", "http://host").unwrap();
+        let key = Secret::new("canary-key");
+        let service = builder().bearer(&key).unwrap().build();
+        assert!(!format!("{service:?}").contains("canary"));
+        assert_eq!(service.inner.scrub("bad key canary-key!"), "bad key ***!");
+        let error = builder().bearer(&Secret::new("canary\nkey")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Auth);
+        assert!(!error.report().contains("canary"));
+        assert!(builder().bearer(&Secret::new(" ")).unwrap().headers.is_empty());
+    }
+}
