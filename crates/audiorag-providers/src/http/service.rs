@@ -216,21 +216,16 @@ impl Service {
     }
 
     /// Makes a call and parses its answer; what `parse` refuses counts as a failed attempt.
-    pub async fn send<T>(&self, call: &Call, parse: impl Fn(&Reply) -> Result<T>) -> Result<Answer<T>> {
-        self.persist(call, async |attempt: &Attempt<'_>| {
-            let reply = attempt.reply(call).await?;
-            parse(&reply).map_err(|error| Failure {
-                error,
-                reached: Reached::Unknown,
-                advice: None,
-                left: true,
-            })
-        })
-        .await
+    pub async fn send<T: Send>(
+        &self,
+        call: &Call,
+        parse: impl Fn(&Reply) -> Result<T> + Sync,
+    ) -> Result<Answer<T>> {
+        self.persist(call, &Parsed(parse)).await
     }
 
     /// Makes a call whose answer is JSON of a known shape.
-    pub async fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<Answer<T>> {
+    pub async fn json<T: DeserializeOwned + Send>(&self, call: &Call) -> Result<Answer<T>> {
         self.send(call, Reply::json).await
     }
 
@@ -241,32 +236,18 @@ impl Service {
 
     /// Makes a call that is answered with server-sent events. What happens before the first byte is retried.
     pub async fn events(&self, call: &Call) -> Result<Answer<Events>> {
-        let cap = call.cap;
-        self.persist(call, async |attempt: &Attempt<'_>| {
-            let (response, name) = attempt.open(call).await?;
-            Ok((response, name))
-        })
-        .await
-        .map(|answer| {
-            let (response, name) = answer.value;
-            Answer {
-                value: Events::new(
-                    response,
-                    name,
-                    self.inner.http.settings.read_timeout.max(Duration::from_mins(2)),
-                    cap,
-                ),
-                requests: answer.requests,
-            }
+        let answer = self.persist(call, &Opened).await?;
+        let (response, name) = answer.value;
+        // Models may think for a while before the first word.
+        let idle = self.inner.http.settings.read_timeout.max(Duration::from_mins(2));
+        Ok(Answer {
+            value: Events::new(response, name, idle, call.cap),
+            requests: answer.requests,
         })
     }
 
     /// The loop around the attempts of one call.
-    async fn persist<T>(
-        &self,
-        call: &Call,
-        work: impl AsyncFn(&Attempt<'_>) -> Result<T, Failure>,
-    ) -> Result<Answer<T>> {
+    async fn persist<W: Work>(&self, call: &Call, work: &W) -> Result<Answer<W::Output>> {
         let inner = &*self.inner;
         let settings = &inner.http.settings;
         let deadline = Instant::now() + settings.deadline;
@@ -275,7 +256,7 @@ impl Service {
         let mut requests = 0;
         let mut unknown = 0;
         loop {
-            let failure = match inner.attempt(call, &url, deadline, &work).await {
+            let failure = match inner.attempt(call, &url, deadline, work).await {
                 Ok(value) => {
                     inner.gates.earn();
                     return Ok(Answer {
@@ -344,6 +325,45 @@ struct Attempt<'a> {
     url: &'a Url,
 }
 
+/// What is done in an attempt. A trait rather than a closure, because the futures must be `Send`.
+trait Work: Sync {
+    type Output: Send;
+
+    fn run(
+        &self,
+        attempt: &Attempt<'_>,
+        call: &Call,
+    ) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
+}
+
+/// Reads the answer to its end and parses it.
+struct Parsed<F>(F);
+
+impl<T: Send, F: Fn(&Reply) -> Result<T> + Sync> Work for Parsed<F> {
+    type Output = T;
+
+    async fn run(&self, attempt: &Attempt<'_>, call: &Call) -> Result<T, Failure> {
+        let reply = attempt.reply(call).await?;
+        (self.0)(&reply).map_err(|error| Failure {
+            error,
+            reached: Reached::Unknown,
+            advice: None,
+            left: true,
+        })
+    }
+}
+
+/// Hands out the answer once its status is known to be good.
+struct Opened;
+
+impl Work for Opened {
+    type Output = (Response, String);
+
+    async fn run(&self, attempt: &Attempt<'_>, call: &Call) -> Result<Self::Output, Failure> {
+        attempt.open(call).await
+    }
+}
+
 impl Inner {
     fn url(&self, call: &Call) -> Result<Url> {
         let text = if call.path.starts_with("http://") || call.path.starts_with("https://") {
@@ -365,13 +385,13 @@ impl Inner {
         Ok(url)
     }
 
-    async fn attempt<T>(
+    async fn attempt<W: Work>(
         &self,
         call: &Call,
         url: &Url,
         deadline: Instant,
-        work: &impl AsyncFn(&Attempt<'_>) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+        work: &W,
+    ) -> Result<W::Output, Failure> {
         // The breaker is asked twice: it may open while this call queues for its permit.
         let (_permit, passage) = loop {
             self.until_closed(deadline).await?;
@@ -382,7 +402,7 @@ impl Inner {
         };
         let timeout = call.timeout.unwrap_or(self.http.settings.attempt_timeout);
         let attempt = Attempt { inner: self, url };
-        let outcome = timeout_at(deadline.min(Instant::now() + timeout), work(&attempt))
+        let outcome = timeout_at(deadline.min(Instant::now() + timeout), work.run(&attempt, call))
             .await
             .unwrap_or_else(|_| {
                 Err(Failure {
@@ -553,73 +573,4 @@ fn form(fields: &[Field]) -> Result<reqwest::multipart::Form> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_may_have_been_billed_is_repeated_once_and_what_creates_never() {
-        use Reached::{Declined, No, Unknown};
-        use Replay::{Billed, Creates, Free};
-        let table = [
-            (Free, Unknown, 9, true),
-            (Free, Declined(500), 0, true),
-            (Billed, No, 0, true),
-            (Billed, Declined(500), 0, true),
-            (Billed, Declined(429), 0, true),
-            (Billed, Unknown, 1, true),
-            (Billed, Unknown, 2, false),
-            (Billed, Declined(504), 2, false),
-            (Creates, No, 0, true),
-            (Creates, Declined(429), 0, true),
-            (Creates, Declined(503), 0, true),
-            (Creates, Declined(500), 0, false),
-            (Creates, Unknown, 1, false),
-        ];
-        for (replay, reached, unknown, expected) in table {
-            assert_eq!(
-                may_repeat(replay, reached, None, unknown),
-                expected,
-                "{replay:?} {reached:?}"
-            );
-            assert!(!may_repeat(replay, reached, Some(false), unknown));
-        }
-    }
-
-    #[test]
-    fn a_service_has_a_sound_address_and_calls_stay_on_it() {
-        let http = HttpClient::new(&super::super::HttpSettings::default()).unwrap();
-        for bad in ["canary", "ftp://x", "http://"] {
-            let error = http.service("openai", bad).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Config);
-            assert!(!error.message().contains("canary"));
-        }
-        let service = http
-            .service("openai", "http://user:canary@host/v1/?key=canary")
-            .unwrap()
-            .build();
-        assert_eq!(service.base_url(), "http://host/v1/");
-        let url = |path: &str| service.inner.url(&Call::get(path).query("a", "b c"));
-        assert_eq!(url("/models").unwrap().path(), "/v1/models");
-        assert_eq!(url("models").unwrap().query(), Some("a=b+c"));
-        assert_eq!(url("http://elsewhere/x").unwrap_err().kind(), ErrorKind::Protocol);
-        let other = http
-            .service("openai", "http://user:canary@host/v1/?x=1")
-            .unwrap()
-            .build();
-        assert!(Arc::ptr_eq(&service.inner.gates, &other.inner.gates));
-    }
-
-    #[test]
-    fn keys_are_neither_shown_nor_accepted_broken() {
-        let http = HttpClient::new(&super::super::HttpSettings::default()).unwrap();
-        let builder = || http.service("openai", "http://host").unwrap();
-        let key = Secret::new("canary-key");
-        let service = builder().bearer(&key).unwrap().build();
-        assert!(!format!("{service:?}").contains("canary"));
-        assert_eq!(service.inner.scrub("bad key canary-key!"), "bad key ***!");
-        let error = builder().bearer(&Secret::new("canary\nkey")).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Auth);
-        assert!(!error.report().contains("canary"));
-        assert!(builder().bearer(&Secret::new(" ")).unwrap().headers.is_empty());
-    }
-}
+mod tests;
