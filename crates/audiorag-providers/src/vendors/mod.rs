@@ -4,9 +4,17 @@
 //! `pub(super) const VENDOR: Vendor`, add its `mod` line, its line in [`VENDORS`] and its line in [`KNOWN`], and its
 //! feature in two `Cargo.toml`. Settings, registry, `doctor` and `docs/providers.md` read this table.
 
+#[cfg(feature = "anthropic")]
+mod anthropic;
 mod context;
+#[cfg(feature = "gemini")]
+mod gemini;
+#[cfg(feature = "groq")]
+mod groq;
 #[cfg(feature = "local")]
 mod local;
+#[cfg(feature = "openai")]
+mod openai;
 
 pub use context::VendorContext;
 
@@ -239,15 +247,29 @@ impl Vendor {
 
 /// The vendors that are compiled in.
 pub const VENDORS: &[Vendor] = &[
+    #[cfg(feature = "anthropic")]
+    anthropic::VENDOR,
+    #[cfg(feature = "gemini")]
+    gemini::VENDOR,
+    #[cfg(feature = "groq")]
+    groq::VENDOR,
     #[cfg(feature = "local")]
     local::VENDOR,
+    #[cfg(feature = "openai")]
+    openai::VENDOR,
 ];
 
 /// Every vendor with code in this crate, compiled in or not, and what it offers: enough to name the feature that is
 /// missing.
 pub const KNOWN: &[(&str, &[Capability])] = {
-    use Capability::{Embed, Transcribe};
-    &[("local", &[Transcribe, Embed])]
+    use Capability::{Embed, Generate, Transcribe};
+    &[
+        ("anthropic", &[Generate]),
+        ("gemini", &[Embed, Generate]),
+        ("groq", &[Transcribe, Generate]),
+        ("local", &[Transcribe, Embed]),
+        ("openai", &[Transcribe, Embed, Generate]),
+    ]
 };
 
 /// The vendor called `id`, if it is compiled in.
