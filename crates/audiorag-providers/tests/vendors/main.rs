@@ -170,7 +170,7 @@ pub(crate) type Refusal = (u16, Option<(&'static str, &'static str)>, &'static s
 /// Makes a call that is answered with each of the refusals, and checks what the caller is told.
 pub(crate) async fn refusals(table: &[Refusal], run: impl AsyncFn(&Server) -> Error) {
     for (status, header, body, kind) in table {
-        let mut reply = Reply::json(*status, (*body).replace("KEY", CANARY));
+        let mut reply = Reply::json(*status, (*body).replace("$KEY", CANARY));
         if let Some((name, value)) = header {
             reply = reply.with_header(name, *value);
         }

@@ -26,8 +26,9 @@ pub(crate) fn form(request: &Request) -> Vec<String> {
         .expect("a boundary")
         .trim_matches('"');
     let text = request.text();
-    let parts = text.split(&format!("--{boundary}")).skip(1);
-    parts
+    let fence = format!("--{boundary}");
+    text.split(&fence)
+        .skip(1)
         .filter_map(|part| part.split_once("\r\n\r\n"))
         .map(|(head, body)| {
             let attribute = |name: &str| {

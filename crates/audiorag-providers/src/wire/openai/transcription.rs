@@ -357,10 +357,7 @@ mod tests {
 
     #[test]
     fn times_that_cannot_be_are_refused() {
-        assert!(
-            span(0.0, 1e300, Span::from_millis(0, 1)).is_err()
-                || span(0.0, f64::NAN, Span::from_millis(0, 1)).is_err()
-        );
+        assert!(span(0.0, 1e300, Span::from_millis(0, 1)).is_err());
         assert_eq!(
             span(-0.02, 0.5, Span::from_millis(0, 400)).unwrap(),
             Span::from_millis(0, 400)
