@@ -207,7 +207,7 @@ impl ReadAnswer for Reader {
         match told.kind.as_str() {
             "message_start" => {
                 self.count(told.message.and_then(|message| message.usage));
-                Ok(Read::Nothing)
+                Ok(Read::Text(String::new()))
             }
             "content_block_start" => Ok(Read::Text(
                 told.content_block.and_then(|b| b.text).unwrap_or_default(),
@@ -220,7 +220,7 @@ impl ReadAnswer for Reader {
                     .delta
                     .and_then(|delta| delta.stop_reason)
                     .or(self.reason.take());
-                Ok(Read::Nothing)
+                Ok(Read::Text(String::new()))
             }
             "message_stop" => {
                 self.ended = true;
@@ -231,7 +231,7 @@ impl ReadAnswer for Reader {
                 Err(failed("anthropic", &error.kind, &error.message))
             }
             // Pings, ends of blocks, and kinds that are yet to come.
-            _ => Ok(Read::Nothing),
+            _ => Ok(Read::Text(String::new())),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::wire::openai::{self, Chat};
 use async_trait::async_trait;
 use audiorag_core::capability::{
     GenerateRequest, GenerateStream, Generator, GeneratorLimits, Health, ProviderInfo, TranscribeRequest,
-    TranscribeResponse, Transcriber, TranscriberLimits, Usage,
+    TranscribeResponse, Transcriber, TranscriberLimits,
 };
 use audiorag_core::{ErrorKind, MediaTime, Result};
 use std::sync::Arc;
@@ -141,27 +141,12 @@ impl Transcriber for GroqTranscriber {
     }
 
     async fn transcribe(&self, request: TranscribeRequest) -> Result<TranscribeResponse> {
-        if request.speech.is_empty() {
-            return Ok(TranscribeResponse::default());
-        }
         let manner = Manner {
             format: Format::VerboseJson,
             language: "language",
             prompt: MAX_PROMPT,
         };
-        let call = transcription::call(&self.info.model, manner, &request);
-        let answer = self
-            .service
-            .send(&call, |reply| transcription::read(reply, &request))
-            .await?;
-        Ok(TranscribeResponse {
-            transcript: answer.value.transcript,
-            usage: Usage {
-                requests: answer.requests,
-                audio: request.span().duration(),
-                ..Usage::default()
-            },
-        })
+        transcription::transcribe(&self.service, &self.info.model, manner, &request).await
     }
 
     async fn health_check(&self) -> Health {

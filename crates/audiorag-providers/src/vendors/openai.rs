@@ -22,7 +22,7 @@ use crate::wire::put;
 use async_trait::async_trait;
 use audiorag_core::capability::{
     GenerateRequest, GenerateStream, Generator, GeneratorLimits, Health, ProviderInfo, TranscribeRequest,
-    TranscribeResponse, Transcriber, TranscriberLimits, Usage,
+    TranscribeResponse, Transcriber, TranscriberLimits,
 };
 use audiorag_core::{MediaTime, Result};
 use serde_json::json;
@@ -259,23 +259,7 @@ impl Transcriber for OpenAiTranscriber {
     }
 
     async fn transcribe(&self, request: TranscribeRequest) -> Result<TranscribeResponse> {
-        if request.speech.is_empty() {
-            return Ok(TranscribeResponse::default());
-        }
-        let call = transcription::call(&self.info.model, self.manner, &request);
-        let answer = self
-            .service
-            .send(&call, |reply| transcription::read(reply, &request))
-            .await?;
-        Ok(TranscribeResponse {
-            transcript: answer.value.transcript,
-            usage: Usage {
-                requests: answer.requests,
-                audio: request.span().duration(),
-                input_tokens: answer.value.input_tokens,
-                output_tokens: answer.value.output_tokens,
-            },
-        })
+        transcription::transcribe(&self.service, &self.info.model, self.manner, &request).await
     }
 
     async fn health_check(&self) -> Health {

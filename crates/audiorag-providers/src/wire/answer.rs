@@ -16,9 +16,7 @@ const SHOWN: usize = 300;
 /// What an event brought.
 #[derive(Debug)]
 pub(crate) enum Read {
-    /// Nothing to pass on.
-    Nothing,
-    /// More text.
+    /// More text; empty when the event holds none.
     Text(String),
     /// The end: whatever follows does not belong to the answer.
     End,
@@ -96,7 +94,6 @@ pub(crate) fn pieces(answer: Answer<Events>, reader: impl ReadAnswer) -> Generat
         let mut state = state?;
         loop {
             match state.next().await {
-                Ok(Read::Nothing) => {}
                 Ok(Read::Text(text)) if text.is_empty() => {}
                 Ok(Read::Text(text)) => {
                     state.wrote = true;

@@ -225,7 +225,6 @@ mod tests {
             };
             match reader.read(&event) {
                 Ok(Read::Text(more)) => text.push_str(&more),
-                Ok(Read::Nothing) => {}
                 Ok(Read::End) => break,
                 Err(error) => return (text, Err(error)),
             }

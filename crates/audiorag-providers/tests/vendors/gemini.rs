@@ -1,6 +1,6 @@
 //! Google Gemini.
 
-use crate::stand_in::{answer, events, question, stream, vector};
+use crate::stand_in::{answer, events, json as json_of, list, question, stream, vector};
 use crate::{CANARY, Refusal, Setup, keeps_secrets, refusals, unhealthy};
 use audiorag_core::ErrorKind;
 use audiorag_core::capability::InputType;
@@ -21,10 +21,6 @@ fn setup(server: &Server) -> Setup {
 
 fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
-}
-
-fn body(request: &Request) -> Value {
-    serde_json::from_slice(&request.body).unwrap()
 }
 
 #[test]
@@ -54,7 +50,7 @@ async fn what_is_asked_for_an_answer_and_what_comes_back() {
     );
     assert_eq!(request.header("x-goog-api-key"), Some(CANARY));
     assert_eq!(
-        body(request),
+        json_of(request),
         json!({"systemInstruction": {"parts": [{"text": question().system}]},
                "contents": [{"role": "user", "parts": [{"text": question().user}]}],
                "generationConfig": {"maxOutputTokens": 64 + 4_096, "thinkingConfig": {"thinkingLevel": "low"}}})
@@ -138,8 +134,8 @@ async fn embedding_2_is_told_in_words_what_a_text_is_for() {
         json!({"requests": [{"model": "models/gemini-embedding-2", "outputDimensionality": 2,
                              "content": {"parts": [{"text": text}]}}]})
     };
-    assert_eq!(body(&requests[0]), asked("title: none | text: one"));
-    assert_eq!(body(&requests[1]), asked("task: search result | query: one"));
+    assert_eq!(json_of(&requests[0]), asked("title: none | text: one"));
+    assert_eq!(json_of(&requests[1]), asked("task: search result | query: one"));
 }
 
 #[tokio::test]
@@ -156,7 +152,7 @@ async fn embedding_001_is_told_in_a_field_what_a_text_is_for() {
         let response = embedder.embed(&texts(&["one"]), input).await.unwrap();
         assert_eq!(response.usage.input_tokens, 4);
         assert_eq!(
-            body(server.requests().last().unwrap()),
+            json_of(server.requests().last().unwrap()),
             json!({"requests": [{"model": "models/gemini-embedding-001", "taskType": task,
                                  "content": {"parts": [{"text": "one"}]}}]})
         );
@@ -301,8 +297,7 @@ fn embed(request: &Request) -> Reply {
     if request.method == "GET" {
         return Reply::json(200, MODEL);
     }
-    let body = body(request);
-    let requests = body["requests"].as_array().unwrap();
+    let requests = list(request, "requests");
     if requests.len() > 100 {
         return Reply::json(
             400,
@@ -312,7 +307,7 @@ fn embed(request: &Request) -> Reply {
     let embeddings: Vec<Value> = requests
         .iter()
         .map(
-            |request| json!({"values": vector(request["content"]["parts"][0]["text"].as_str().unwrap(), 64)}),
+            |request| json!({"values": vector(request["content"]["parts"][0]["text"].as_str().unwrap_or_default(), 64)}),
         )
         .collect();
     Reply::json(200, json!({ "embeddings": embeddings }).to_string())

@@ -3,6 +3,13 @@
 //!
 //! The stand-ins answer as the vendors' documentation says (`fixtures/`): these tests prove our reading of it.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "failing a test is what helpers of tests are for"
+)]
+
 #[cfg(feature = "anthropic")]
 mod anthropic;
 #[cfg(feature = "gemini")]
@@ -33,6 +40,40 @@ const COVERED: &[(&str, &[Capability])] = &[
         &[Capability::Transcribe, Capability::Embed, Capability::Generate],
     ),
 ];
+
+/// Every vendor uses its part of the helpers; all of them are meant to be here whatever is compiled in.
+const _: () = {
+    let _ = (
+        Setup::new,
+        Setup::at,
+        Setup::with,
+        Setup::without_key,
+        Setup::model,
+    );
+    let _ = (
+        Setup::dimensions,
+        Setup::retrying,
+        Setup::transcriber,
+        Setup::embedder,
+        Setup::generator,
+    );
+    let _ = (
+        keeps_secrets,
+        unhealthy,
+        stand_in::form,
+        stand_in::json,
+        stand_in::list,
+        stand_in::sounds,
+    );
+    let _ = (
+        stand_in::vector,
+        stand_in::events,
+        stand_in::stream::<&str>,
+        stand_in::question,
+    );
+    let _ = async |generator: &dyn Generator| stand_in::answer(generator).await;
+    let _ = async |table: &[Refusal]| refusals(table, async |_| Error::input("")).await;
+};
 
 /// The key that no message may show.
 pub(crate) const CANARY: &str = "canary-51d9f0";
@@ -152,6 +193,7 @@ fn vendor(id: &str) -> &'static audiorag_providers::vendors::Vendor {
     find(id).expect("a vendor that is compiled in")
 }
 
+/// A client that tries so often, with next to no wait.
 fn client(max_attempts: u32) -> HttpClient {
     let settings = HttpSettings {
         retry: RetryPolicy {

@@ -1,20 +1,11 @@
 //! What stand-ins have in common: forms and recordings are read, vectors made up, streams written.
 
-#![cfg_attr(
-    not(all(
-        feature = "gemini",
-        feature = "groq",
-        feature = "openai",
-        feature = "anthropic"
-    )),
-    expect(dead_code, reason = "each vendor uses its part")
-)]
-
 use audiorag_core::Result;
 use audiorag_core::capability::{GenerateEvent, GenerateRequest, Generator, Usage};
 use audiorag_testkit::http::{Reply, Request};
 use audiorag_testkit::wav::decode_pcm16;
 use futures_util::StreamExt as _;
+use serde_json::Value;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 /// The text fields of a multipart body in order, each as `name=value`; files as `name=filename type`.
@@ -47,6 +38,16 @@ pub(crate) fn form(request: &Request) -> Vec<String> {
             }
         })
         .collect()
+}
+
+/// A body that is JSON.
+pub(crate) fn json(request: &Request) -> Value {
+    serde_json::from_slice(&request.body).expect("a body of JSON")
+}
+
+/// The list of that name in a body.
+pub(crate) fn list(request: &Request, name: &str) -> Vec<Value> {
+    json(request)[name].as_array().cloned().expect("a list")
 }
 
 /// The WAV file inside a multipart body, as samples and their rate.
@@ -93,7 +94,7 @@ pub(crate) fn events(events: &[(&str, &str)]) -> Reply {
 }
 
 /// A body of events as it stands in a fixture.
-pub(crate) fn stream(body: impl Into<Vec<u8>>) -> Reply {
+pub(crate) fn stream<B: Into<Vec<u8>>>(body: B) -> Reply {
     Reply::status(200)
         .with_header("content-type", "text/event-stream")
         // So that an open connection means an answer under way.

@@ -28,7 +28,7 @@ impl ReadAnswer for Reader {
             "response.output_text.delta" => Ok(Read::Text(told.delta.unwrap_or_default())),
             "response.refusal.delta" => {
                 self.refusal.push_str(told.delta.as_deref().unwrap_or_default());
-                Ok(Read::Nothing)
+                Ok(Read::Text(String::new()))
             }
             "response.completed" | "response.incomplete" => {
                 let response = told.response.unwrap_or_default();
@@ -60,7 +60,7 @@ impl ReadAnswer for Reader {
                 Err(failed("openai", code, told.message.as_deref().unwrap_or(message)))
             }
             // Progress of parts that hold no text, and kinds that are yet to come.
-            _ => Ok(Read::Nothing),
+            _ => Ok(Read::Text(String::new())),
         }
     }
 

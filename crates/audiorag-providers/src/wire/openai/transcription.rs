@@ -6,9 +6,9 @@
 //! - `diarized_json`: segments with speakers, whose names hold within one request only.
 
 use super::languages;
-use crate::http::{Call, Field, Reply};
+use crate::http::{Call, Field, Reply, Service};
 use crate::wire::wav;
-use audiorag_core::capability::TranscribeRequest;
+use audiorag_core::capability::{TranscribeRequest, TranscribeResponse, Usage};
 use audiorag_core::model::{PartTranscript, Segment, Suspicion, TimeQuality, Word};
 use audiorag_core::{Error, MediaTime, Result, Span, align};
 use serde::Deserialize;
@@ -29,6 +29,10 @@ const IMPROBABLE: (f64, f64) = (-1.0, 0.6);
 
 /// The shape of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "openai"),
+    expect(dead_code, reason = "Groq is asked for the richest shape only")
+)]
 pub(crate) enum Format {
     /// Text alone.
     Json,
@@ -60,8 +64,33 @@ pub(crate) struct Manner {
     pub(crate) prompt: usize,
 }
 
+/// Transcribes a part. One without speech costs no call.
+pub(crate) async fn transcribe(
+    service: &Service,
+    model: &str,
+    manner: Manner,
+    request: &TranscribeRequest,
+) -> Result<TranscribeResponse> {
+    if request.speech.is_empty() {
+        return Ok(TranscribeResponse::default());
+    }
+    let answer = service
+        .send(&call(model, manner, request), |reply| read(reply, request))
+        .await?;
+    let (transcript, tokens) = answer.value;
+    Ok(TranscribeResponse {
+        transcript,
+        usage: Usage {
+            requests: answer.requests,
+            audio: request.span().duration(),
+            input_tokens: tokens.input_tokens,
+            output_tokens: tokens.output_tokens,
+        },
+    })
+}
+
 /// The call that transcribes `request`.
-pub(crate) fn call(model: &str, manner: Manner, request: &TranscribeRequest) -> Call {
+fn call(model: &str, manner: Manner, request: &TranscribeRequest) -> Call {
     let mut fields = vec![
         Field::File("file", "part.wav", "audio/wav", wav::encode(&request.samples)),
         Field::Text("model", model.to_owned()),
@@ -104,16 +133,8 @@ fn patience(audio: MediaTime) -> Duration {
         .max(Duration::from_mins(1))
 }
 
-/// A transcript, and the tokens it cost where they are counted.
-#[derive(Debug)]
-pub(crate) struct Transcription {
-    pub(crate) transcript: PartTranscript,
-    pub(crate) input_tokens: u64,
-    pub(crate) output_tokens: u64,
-}
-
 /// Reads an answer in any of its shapes.
-pub(crate) fn read(reply: &Reply, request: &TranscribeRequest) -> Result<Transcription> {
+fn read(reply: &Reply, request: &TranscribeRequest) -> Result<(PartTranscript, WireUsage)> {
     let wire: Wire = reply.json()?;
     let part = request.span();
     let words = wire
@@ -141,17 +162,13 @@ pub(crate) fn read(reply: &Reply, request: &TranscribeRequest) -> Result<Transcr
             .next()
             .map(|l| l.code)
     });
-    let usage = wire.usage.unwrap_or_default();
-    Ok(Transcription {
-        transcript: PartTranscript {
-            segments,
-            language: heard
-                .and_then(|language| languages::tag(&language))
-                .or_else(|| request.language.clone()),
-        },
-        input_tokens: usage.input_tokens,
-        output_tokens: usage.output_tokens,
-    })
+    let transcript = PartTranscript {
+        segments,
+        language: heard
+            .and_then(|language| languages::tag(&language))
+            .or_else(|| request.language.clone()),
+    };
+    Ok((transcript, wire.usage.unwrap_or_default()))
 }
 
 /// Text that came without segments: cut at its sentences, by word times where there are any.

@@ -1,8 +1,8 @@
 //! Embeddings.
 
 use super::models;
-use crate::stand_in::vector;
-use crate::{Refusal, Setup, refusals};
+use crate::stand_in::{list, vector};
+use crate::{Refusal, Setup, refusals, stand_in};
 use audiorag_core::ErrorKind;
 use audiorag_core::capability::InputType;
 use audiorag_testkit::http::{Reply, Request, Server};
@@ -62,7 +62,7 @@ async fn what_is_asked_and_what_comes_back() {
         (request.method.as_str(), request.target.as_str()),
         ("POST", "/v1/embeddings")
     );
-    let body: Value = serde_json::from_slice(&request.body).unwrap();
+    let body: Value = stand_in::json(request);
     assert_eq!(
         body,
         json!({"model": "text-embedding-3-small", "input": ["one", " "], "encoding_format": "float", "dimensions": 3})
@@ -88,7 +88,7 @@ async fn dimensions_are_stated_not_asked_for_where_the_model_is_unknown() {
     assert!(error.hint().unwrap().contains("AUDIORAG_EMBEDDING_DIMENSIONS"));
     let embedder = setup.dimensions(2).embedder().unwrap();
     embedder.embed(&texts(&["one"]), InputType::Query).await.unwrap();
-    let body: Value = serde_json::from_slice(&server.requests()[0].body).unwrap();
+    let body: Value = stand_in::json(&server.requests()[0]);
     assert_eq!(body.get("dimensions"), None, "vLLM refuses it: {body}");
 }
 
@@ -180,9 +180,12 @@ fn embed(request: &Request) -> Reply {
     if request.method == "GET" {
         return models();
     }
-    let body: Value = serde_json::from_slice(&request.body).unwrap();
-    let input = body["input"].as_array().unwrap();
-    if input.len() > 2_048 || input.iter().any(|text| text.as_str().unwrap().len() / 4 > 8_192) {
+    let input = list(request, "input");
+    if input.len() > 2_048
+        || input
+            .iter()
+            .any(|text| text.as_str().unwrap_or_default().len() / 4 > 8_192)
+    {
         return Reply::json(
             400,
             r#"{"error":{"message":"maximum context length is 8192 tokens"}}"#,
@@ -193,7 +196,7 @@ fn embed(request: &Request) -> Reply {
         .iter()
         .enumerate()
         .rev()
-        .map(|(index, text)| json!({"index": index, "embedding": base64(&vector(text.as_str().unwrap(), 256))}))
+        .map(|(index, text)| json!({"index": index, "embedding": base64(&vector(text.as_str().unwrap_or_default(), 256))}))
         .collect();
     Reply::json(
         200,
