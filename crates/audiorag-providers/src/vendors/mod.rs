@@ -4,9 +4,19 @@
 //! `pub(super) const VENDOR: Vendor`, add its `mod` line, its line in [`VENDORS`] and its line in [`KNOWN`], and its
 //! feature in two `Cargo.toml`. Settings, registry, `doctor` and `docs/providers.md` read this table.
 
+#[cfg(feature = "chroma")]
+mod chroma;
 mod context;
 #[cfg(feature = "local")]
 mod local;
+#[cfg(feature = "pgvector")]
+mod pgvector;
+#[cfg(feature = "pinecone")]
+mod pinecone;
+#[cfg(feature = "qdrant")]
+mod qdrant;
+#[cfg(feature = "weaviate")]
+mod weaviate;
 
 pub use context::VendorContext;
 
@@ -239,15 +249,32 @@ impl Vendor {
 
 /// The vendors that are compiled in.
 pub const VENDORS: &[Vendor] = &[
+    #[cfg(feature = "chroma")]
+    chroma::VENDOR,
     #[cfg(feature = "local")]
     local::VENDOR,
+    #[cfg(feature = "pgvector")]
+    pgvector::VENDOR,
+    #[cfg(feature = "pinecone")]
+    pinecone::VENDOR,
+    #[cfg(feature = "qdrant")]
+    qdrant::VENDOR,
+    #[cfg(feature = "weaviate")]
+    weaviate::VENDOR,
 ];
 
 /// Every vendor with code in this crate, compiled in or not, and what it offers: enough to name the feature that is
 /// missing.
 pub const KNOWN: &[(&str, &[Capability])] = {
-    use Capability::{Embed, Transcribe};
-    &[("local", &[Transcribe, Embed])]
+    use Capability::{Embed, Store, Transcribe};
+    &[
+        ("chroma", &[Store]),
+        ("local", &[Transcribe, Embed]),
+        ("pgvector", &[Store]),
+        ("pinecone", &[Store]),
+        ("qdrant", &[Store]),
+        ("weaviate", &[Store]),
+    ]
 };
 
 /// The vendor called `id`, if it is compiled in.
