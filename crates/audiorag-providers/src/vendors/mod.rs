@@ -6,6 +6,8 @@
 
 #[cfg(feature = "anthropic")]
 mod anthropic;
+#[cfg(feature = "chroma")]
+mod chroma;
 mod context;
 #[cfg(feature = "gemini")]
 mod gemini;
@@ -15,6 +17,14 @@ mod groq;
 mod local;
 #[cfg(feature = "openai")]
 mod openai;
+#[cfg(feature = "pgvector")]
+mod pgvector;
+#[cfg(feature = "pinecone")]
+mod pinecone;
+#[cfg(feature = "qdrant")]
+mod qdrant;
+#[cfg(feature = "weaviate")]
+mod weaviate;
 
 pub use context::VendorContext;
 
@@ -249,6 +259,8 @@ impl Vendor {
 pub const VENDORS: &[Vendor] = &[
     #[cfg(feature = "anthropic")]
     anthropic::VENDOR,
+    #[cfg(feature = "chroma")]
+    chroma::VENDOR,
     #[cfg(feature = "gemini")]
     gemini::VENDOR,
     #[cfg(feature = "groq")]
@@ -257,18 +269,31 @@ pub const VENDORS: &[Vendor] = &[
     local::VENDOR,
     #[cfg(feature = "openai")]
     openai::VENDOR,
+    #[cfg(feature = "pgvector")]
+    pgvector::VENDOR,
+    #[cfg(feature = "pinecone")]
+    pinecone::VENDOR,
+    #[cfg(feature = "qdrant")]
+    qdrant::VENDOR,
+    #[cfg(feature = "weaviate")]
+    weaviate::VENDOR,
 ];
 
 /// Every vendor with code in this crate, compiled in or not, and what it offers: enough to name the feature that is
 /// missing.
 pub const KNOWN: &[(&str, &[Capability])] = {
-    use Capability::{Embed, Generate, Transcribe};
+    use Capability::{Embed, Generate, Store, Transcribe};
     &[
         ("anthropic", &[Generate]),
+        ("chroma", &[Store]),
         ("gemini", &[Embed, Generate]),
         ("groq", &[Transcribe, Generate]),
         ("local", &[Transcribe, Embed]),
         ("openai", &[Transcribe, Embed, Generate]),
+        ("pgvector", &[Store]),
+        ("pinecone", &[Store]),
+        ("qdrant", &[Store]),
+        ("weaviate", &[Store]),
     ]
 };
 

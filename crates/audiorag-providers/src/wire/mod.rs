@@ -11,6 +11,22 @@
 pub(crate) mod answer;
 #[cfg(any(feature = "groq", feature = "openai"))]
 pub(crate) mod openai;
+#[cfg(any(
+    feature = "chroma",
+    feature = "pgvector",
+    feature = "pinecone",
+    feature = "qdrant",
+    feature = "weaviate"
+))]
+pub(crate) mod record_id;
+#[cfg(any(
+    feature = "chroma",
+    feature = "pgvector",
+    feature = "pinecone",
+    feature = "qdrant",
+    feature = "weaviate"
+))]
+pub(crate) mod store;
 #[cfg(any(feature = "groq", feature = "openai"))]
 pub(crate) mod wav;
 

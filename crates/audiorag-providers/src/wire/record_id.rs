@@ -1,0 +1,148 @@
+//! Under which id a vector store keeps a chunk.
+//!
+//! Chunk ids are 64 hexadecimal digits. Some stores take any text, others only UUIDs; the chunk id itself is always
+//! kept among the record's fields, so that answers can be traced back whatever the format.
+
+use crate::vendors::{SettingKind, VendorContext, VendorSetting};
+use audiorag_core::id::ChunkId;
+use audiorag_core::{Error, Result};
+use uuid::Uuid;
+
+/// The namespace of version 5 UUIDs unless another one is set. Drawn once at random, and never to be changed: records
+/// written under it could no longer be deleted by id.
+const NAMESPACE: &str = "6f1d3c0a-94be-4c57-8a2d-70e5b1c4f9d3";
+
+/// The setting that chooses the format, under the path of a vendor.
+pub(crate) const fn format_setting(path: &'static str) -> VendorSetting {
+    VendorSetting {
+        path,
+        aliases: &[],
+        kind: SettingKind::Choice(&["auto", "sha256", "uuid5"]),
+        default: Some("auto"),
+        doc: "Ids of records: `sha256` is the chunk's id, `uuid5` a UUID made from it, `auto` what the store takes.",
+    }
+}
+
+/// The setting that chooses the namespace of UUIDs, under the path of a vendor.
+pub(crate) const fn namespace_setting(path: &'static str) -> VendorSetting {
+    VendorSetting {
+        path,
+        aliases: &[],
+        kind: SettingKind::Text,
+        default: Some(NAMESPACE),
+        doc: "Namespace of version 5 UUIDs, itself a UUID.",
+    }
+}
+
+/// Which ids a store takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// Any text.
+    Text,
+    /// Only UUIDs.
+    Uuids,
+}
+
+/// Turns chunk ids into record ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RecordIds {
+    /// `None`: chunk ids as they are.
+    namespace: Option<Uuid>,
+}
+
+impl RecordIds {
+    /// What the two settings ask for, as far as the store can.
+    ///
+    /// # Errors
+    /// [`Config`](audiorag_core::ErrorKind::Config) for a format that the store does not take, or a namespace that is
+    /// no UUID.
+    pub(crate) fn new(ctx: &VendorContext<'_>, takes: Takes, format: &str, namespace: &str) -> Result<Self> {
+        let uuids = match (ctx.value(format).unwrap_or("auto"), takes) {
+            ("auto" | "sha256", Takes::Text) => false,
+            ("auto", Takes::Uuids) | ("uuid5", _) => true,
+            (other, _) => {
+                return Err(Error::config(format!(
+                    "{format} is '{other}', but the store takes only UUIDs as ids"
+                ))
+                .with_hint(format!("set {format} to auto or uuid5")));
+            }
+        };
+        if !uuids {
+            return Ok(Self { namespace: None });
+        }
+        let text = ctx.value(namespace).unwrap_or(NAMESPACE);
+        let namespace = Uuid::parse_str(text).map_err(|_| {
+            Error::config(format!("{namespace} is '{text}', which is no UUID"))
+                .with_hint("leave it out, or give a UUID such as the output of uuidgen")
+        })?;
+        Ok(Self {
+            namespace: Some(namespace),
+        })
+    }
+
+    /// The id of a chunk's record.
+    pub(crate) fn of(&self, chunk: &ChunkId) -> String {
+        match &self.namespace {
+            None => chunk.as_str().to_owned(),
+            Some(namespace) => Uuid::new_v5(namespace, chunk.as_str().as_bytes()).to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{HttpClient, HttpSettings};
+    use audiorag_core::ErrorKind;
+    use std::collections::BTreeMap;
+
+    fn ids(takes: Takes, values: &[(&'static str, &str)]) -> Result<RecordIds> {
+        let http = HttpClient::new(&HttpSettings::default()).unwrap();
+        let values = values
+            .iter()
+            .map(|(path, value)| (*path, (*value).to_owned()))
+            .collect();
+        let context = VendorContext {
+            values: &values,
+            secrets: &BTreeMap::new(),
+            model: None,
+            dimensions: None,
+            notes: None,
+            http: &http,
+        };
+        RecordIds::new(&context, takes, "x.id_format", "x.id_namespace")
+    }
+
+    #[test]
+    fn the_format_follows_the_setting_and_the_store() {
+        let chunk = ChunkId::from_stored("c".repeat(64));
+        let of = |takes, format: &str| ids(takes, &[("x.id_format", format)]).map(|ids| ids.of(&chunk));
+        for plain in ["auto", "sha256"] {
+            assert_eq!(of(Takes::Text, plain).unwrap(), chunk.as_str());
+        }
+        let uuid = of(Takes::Uuids, "auto").unwrap();
+        assert_eq!(Uuid::parse_str(&uuid).unwrap().get_version_num(), 5);
+        assert_eq!(of(Takes::Text, "uuid5").unwrap(), uuid);
+        let refused = of(Takes::Uuids, "sha256").unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Config);
+        assert!(refused.hint().unwrap().contains("uuid5"));
+    }
+
+    #[test]
+    fn ids_never_change_for_the_same_namespace() {
+        let chunk = ChunkId::from_stored("abc");
+        let default = ids(Takes::Uuids, &[]).unwrap();
+        assert_eq!(default.of(&chunk), "55ffe50e-520f-5a1f-bffe-ae2d363450da");
+        // The namespace for DNS names, and the example that its specification and Python's `uuid5` agree on.
+        let dns = ids(
+            Takes::Uuids,
+            &[("x.id_namespace", "6ba7b810-9dad-11d1-80b4-00c04fd430c8")],
+        );
+        assert_eq!(
+            dns.unwrap().of(&ChunkId::from_stored("python.org")),
+            "886313e1-3b8a-5372-9b90-0c9aee199e5d"
+        );
+        let error = ids(Takes::Uuids, &[("x.id_namespace", "audio")]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+    }
+}
