@@ -24,3 +24,4 @@ mod sandbox;
 mod settings;
 mod shared;
 mod snapshots;
+mod vendors;

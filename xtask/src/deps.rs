@@ -124,10 +124,7 @@ const ABSENT: &[(&str, &[&str])] = &[
         &["tokio", "reqwest", "hyper", "sea-orm", "sqlx-core", "ort"],
     ),
     ("audiorag-state", &["reqwest", "ort", "tokenizers", "symphonia"]),
-    (
-        "audiorag-providers",
-        &["sea-orm", "sqlx-core", "symphonia", "clap"],
-    ),
+    ("audiorag-providers", &["sea-orm", "symphonia", "clap"]),
     ("audiorag", &["clap", "indicatif", "axum", "rmcp"]),
 ];
 
@@ -245,7 +242,7 @@ fn duplicates(workspace: &Workspace) -> Findings {
 }
 
 /// Features of the providers crate that are no vendor.
-const NO_VENDOR: &[&str] = &["default", "http"];
+const NO_VENDOR: &[&str] = &["default", "http", "real-servers"];
 
 /// A vendor is named the same in the features of the crate that has it, of the facade and of the program.
 fn vendor_features(workspace: &Workspace) -> Findings {
@@ -282,9 +279,13 @@ fn facade_builds(workspace: &Workspace) -> Result<Findings> {
     };
     for feature in &facade.features {
         // These are made of local models, or of everything.
-        if !matches!(feature.as_str(), "default" | "local" | "full" | "all") {
-            findings.extend(pulled_in("audiorag", Some(feature), LOCAL_MODELS)?);
+        if matches!(feature.as_str(), "default" | "local" | "vendors") {
+            continue;
         }
+        // Vendors share the HTTP seam; the one that speaks to PostgreSQL brings a client of its own.
+        let others: &[&str] = if feature == "pgvector" { &[] } else { &["sqlx-postgres"] };
+        let forbidden: Vec<&str> = LOCAL_MODELS.iter().chain(others).copied().collect();
+        findings.extend(pulled_in("audiorag", Some(feature), &forbidden)?);
     }
     Ok(findings)
 }

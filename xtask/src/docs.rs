@@ -6,17 +6,22 @@ use crate::workspace::{self, Workspace};
 use crate::{process, test, tidy};
 use anyhow::{Context, Result};
 
-/// The reference of all settings, written by the program itself.
-const CONFIGURATION: &str = "docs/configuration.md";
+/// The pages that the program itself writes, and the command for each.
+const PAGES: &[(&str, [&str; 2])] = &[
+    ("docs/configuration.md", ["config", "docs"]),
+    ("docs/providers.md", ["config", "providers"]),
+];
 
 /// Writes generated pages and records new migrations.
 pub(crate) fn bless(unreleased: bool) -> Result<()> {
     tidy::record_migrations(unreleased)?;
     test::build()?;
     let workspace = Workspace::load()?;
-    let page = process::capture(process::program(workspace.binary("debug")).args(["config", "docs"]))?;
-    let path = workspace::root().join(CONFIGURATION);
-    std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
-    println!("wrote {CONFIGURATION}");
+    for (name, command) in PAGES {
+        let page = process::capture(process::program(workspace.binary("debug")).args(command))?;
+        let path = workspace::root().join(name);
+        std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("wrote {name}");
+    }
     Ok(())
 }

@@ -317,6 +317,9 @@ pub(crate) enum Config {
     /// Print the reference of all settings as Markdown
     #[command(hide = true)]
     Docs,
+    /// Print the reference of all vendors as Markdown
+    #[command(hide = true)]
+    Providers,
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]

@@ -6,7 +6,7 @@
 
 use crate::id::{ChunkId, EmbeddingKey, RevisionId, SourceId};
 use crate::model::{EmbeddingSpace, Filter, PartTranscript};
-use crate::{MediaTime, Result, Span};
+use crate::{ErrorKind, MediaTime, Result, Span};
 use async_trait::async_trait;
 use futures_core::Stream;
 use std::pin::Pin;
@@ -51,8 +51,34 @@ pub struct Health {
     pub status: HealthStatus,
     /// How long it took.
     pub latency: Duration,
-    /// A version, a model list, or why it is unhealthy and what to do.
+    /// A version, a model list, or why it is unhealthy.
     pub detail: String,
+    /// What the caller can do, when it is unhealthy.
+    pub kind: Option<ErrorKind>,
+    /// What to do, in one sentence or command, when it is unhealthy.
+    pub remedy: Option<String>,
+}
+
+impl Health {
+    /// Healthy, with what was found after `latency`, or unhealthy, with the reason and the remedy.
+    pub fn of(outcome: Result<String>, latency: Duration) -> Self {
+        match outcome {
+            Ok(detail) => Self {
+                status: HealthStatus::Healthy,
+                latency,
+                detail,
+                kind: None,
+                remedy: None,
+            },
+            Err(error) => Self {
+                status: HealthStatus::Unhealthy,
+                latency,
+                detail: error.report(),
+                kind: Some(error.kind()),
+                remedy: error.hint().map(str::to_owned),
+            },
+        }
+    }
 }
 
 /// Whether a provider can be used now.

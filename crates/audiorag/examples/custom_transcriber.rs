@@ -5,7 +5,7 @@
 
 use async_trait::async_trait;
 use audiorag::core::capability::{
-    Health, HealthStatus, ProviderInfo, TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits,
+    Health, ProviderInfo, TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits,
 };
 use audiorag::core::model::Segment;
 use audiorag::core::{MediaTime, Span};
@@ -54,11 +54,7 @@ impl Transcriber for Loudness {
     }
 
     async fn health_check(&self) -> Health {
-        Health {
-            status: HealthStatus::Healthy,
-            latency: Duration::ZERO,
-            detail: "always there".into(),
-        }
+        Health::of(Ok("always there".into()), Duration::ZERO)
     }
 }
 

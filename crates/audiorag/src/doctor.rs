@@ -25,6 +25,8 @@ pub struct Check {
     pub remedy: Option<String>,
     /// The kind of failure.
     pub kind: Option<ErrorKind>,
+    /// Whether what was looked at is a provider.
+    pub is_provider: bool,
     /// How long it took.
     pub latency: Duration,
 }
@@ -51,32 +53,67 @@ impl CheckStatus {
     }
 }
 
-/// Runs all checks at once, each within a deadline.
+/// Runs all checks at once, each within a deadline. A capability that is not configured is not checked.
 pub(crate) async fn run(settings: &Settings, state: &State, registry: &Registry, deep: bool) -> Vec<Check> {
-    let (work_dir, database, transcriber, embedder, store, index) = tokio::join!(
+    let reranker = async {
+        match registry.reranker() {
+            Ok(None) => None,
+            reranker => Some(
+                provider("reranker", async {
+                    match reranker? {
+                        Some(reranker) => healthy(reranker.health_check().await),
+                        None => Ok((CheckStatus::Ok, String::new())),
+                    }
+                })
+                .await,
+            ),
+        }
+    };
+    let generator = async {
+        match registry.answer_mode() {
+            Ok(AnswerMode::None | AnswerMode::Extractive) => None,
+            mode => Some(
+                provider("generator", async {
+                    match mode? {
+                        AnswerMode::Generator(generator) => healthy(generator.health_check().await),
+                        _ => Ok((CheckStatus::Ok, String::new())),
+                    }
+                })
+                .await,
+            ),
+        }
+    };
+    let (work_dir, database, transcriber, embedder, store, reranker, generator, index) = tokio::join!(
         check("work_dir", work_dir(settings)),
         check("database", database(state)),
-        check("speech-to-text", async {
+        provider("speech-to-text", async {
             healthy(registry.transcriber()?.health_check().await)
         }),
-        check("embeddings", async {
+        provider("embeddings", async {
             healthy(registry.embedder(Purpose::Query)?.health_check().await)
         }),
-        check("vector store", async {
-            let store = registry.store(state)?;
+        provider("vector store", async {
+            let store = registry.store(state, Purpose::Query)?;
             healthy(store.health_check().await)
         }),
+        reranker,
+        generator,
         check("index", index(state, registry, deep)),
     );
-    let mut checks = vec![work_dir, database, transcriber, embedder, store];
-    if let Some(reranker) = registry.reranker() {
-        checks.push(check("reranker", async { healthy(reranker.health_check().await) }).await);
+    [work_dir, database, transcriber, embedder, store]
+        .into_iter()
+        .chain(reranker)
+        .chain(generator)
+        .chain([index])
+        .collect()
+}
+
+/// A check of something that was chosen in the settings.
+async fn provider(name: &str, work: impl Future<Output = Result<(CheckStatus, String)>>) -> Check {
+    Check {
+        is_provider: true,
+        ..check(name, work).await
     }
-    if let Ok(AnswerMode::Generator(generator)) = registry.answer_mode() {
-        checks.push(check("generator", async { healthy(generator.health_check().await) }).await);
-    }
-    checks.push(index);
-    checks
 }
 
 async fn check(name: &str, work: impl Future<Output = Result<(CheckStatus, String)>>) -> Check {
@@ -95,6 +132,7 @@ async fn check(name: &str, work: impl Future<Output = Result<(CheckStatus, Strin
             detail,
             remedy: None,
             kind: None,
+            is_provider: false,
             latency,
         },
         Err(error) => Check {
@@ -103,6 +141,7 @@ async fn check(name: &str, work: impl Future<Output = Result<(CheckStatus, Strin
             detail: error.report(),
             remedy: error.hint().map(str::to_owned),
             kind: Some(error.kind()),
+            is_provider: false,
             latency,
         },
     }
@@ -111,7 +150,14 @@ async fn check(name: &str, work: impl Future<Output = Result<(CheckStatus, Strin
 fn healthy(health: Health) -> Result<(CheckStatus, String)> {
     match health.status {
         HealthStatus::Healthy => Ok((CheckStatus::Ok, health.detail)),
-        HealthStatus::Unhealthy => Err(Error::unavailable(health.detail)),
+        HealthStatus::Unhealthy => {
+            let kind = health.kind.unwrap_or(ErrorKind::Unavailable);
+            let error = Error::new(kind, health.detail);
+            Err(match health.remedy {
+                Some(remedy) => error.with_hint(remedy),
+                None => error,
+            })
+        }
     }
 }
 
@@ -148,7 +194,7 @@ async fn index(state: &State, registry: &Registry, deep: bool) -> Result<(CheckS
             format!("built with {}", embedder.space().fingerprint()),
         ));
     }
-    let store = registry.store(state)?;
+    let store = registry.store(state, Purpose::Query)?;
     store.prepare(embedder.space()).await?;
     let mut chunks = 0;
     let mut wrong = Vec::new();

@@ -174,6 +174,14 @@ impl Guarded<dyn Embedder> {
         self.inner.limits()
     }
 
+    /// Loads a model of this process. A vendor has nothing to load, and is not asked.
+    pub(crate) async fn warm_up(&self) {
+        if self.inner.info().vendor == "local" {
+            // What is wrong shows, with its remedy, when the first text is embedded.
+            let _ = self.inner.health_check().await;
+        }
+    }
+
     /// Embeds a batch; the vectors come back with unit length.
     pub(crate) async fn embed(&self, texts: &[String], input: InputType) -> Result<EmbedResponse> {
         if texts.is_empty() {

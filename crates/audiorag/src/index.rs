@@ -75,6 +75,8 @@ pub(crate) struct Indexer {
     pub(crate) settings: IndexSettings,
     /// One lock for each recording's bytes, so that two copies of it are not paid for at the same time.
     in_work: Mutex<HashMap<ContentHash, Arc<tokio::sync::Mutex<()>>>>,
+    /// Whether the embedder was loaded.
+    warm: tokio::sync::OnceCell<()>,
 }
 
 impl Indexer {
@@ -92,6 +94,7 @@ impl Indexer {
             store,
             settings,
             in_work: Mutex::default(),
+            warm: tokio::sync::OnceCell::new(),
         }
     }
 
@@ -329,6 +332,8 @@ impl Indexer {
         };
         let revision = state.begin_revision(lease, &plan).await?;
 
+        // Loading takes more memory for a moment than the loaded model: better now than beside the transcriber.
+        self.warm.get_or_init(|| self.embedder.warm_up()).await;
         state.set_status(lease, SourceStatus::Transcribing).await?;
         let parts = stages
             .run(

@@ -45,6 +45,8 @@ pub use audiorag_core::{Error, ErrorKind, Result};
 pub use audiorag_providers::vendors;
 pub use audiorag_state as state;
 pub use registry::Providers;
+#[cfg(feature = "http")]
+pub use registry::vendors_markdown;
 pub use tokio_util::sync::CancellationToken;
 
 use audiorag_core::id::SourceId;
@@ -122,7 +124,7 @@ impl AudioRag {
             let transcriber = self.registry.transcriber()?;
             let settings = registry::index_settings(&self.settings, &transcriber)?;
             let embedder = self.registry.embedder(Purpose::Bulk)?;
-            let store = self.registry.store(&self.state)?;
+            let store = self.registry.store(&self.state, Purpose::Bulk)?;
             let indexer = Indexer::new(self.state.clone(), transcriber, embedder, store, settings);
             indexer
                 .index(operation_id, inputs, selection, &options, observer, &cancel)
@@ -181,7 +183,7 @@ impl AudioRag {
     /// [`State`](ErrorKind::State) when the database cannot be written.
     pub async fn delete(&self, id: &SourceId) -> Result<()> {
         self.state.delete_source(id).await?;
-        index::retire(&self.state, &self.registry.store(&self.state)?).await
+        index::retire(&self.state, &self.registry.store(&self.state, Purpose::Bulk)?).await
     }
 
     /// Checks everything that is configured. `deep` also compares the vector store with the state.
@@ -193,8 +195,8 @@ impl AudioRag {
         Ok(Querier {
             state: self.state.clone(),
             embedder: self.registry.embedder(Purpose::Query)?,
-            store: self.registry.store(&self.state)?,
-            reranker: self.registry.reranker(),
+            store: self.registry.store(&self.state, Purpose::Query)?,
+            reranker: self.registry.reranker()?,
             mode: self.registry.answer_mode()?,
             top_k: self.settings.retrieval.top_k,
             abstain_below: self.settings.retrieval.abstain_below,

@@ -1,5 +1,12 @@
 //! From settings to guarded providers. Nothing is loaded or connected before its first call.
 
+#[cfg(feature = "http")]
+mod reference;
+mod vendor;
+
+#[cfg(feature = "http")]
+pub use reference::vendors_markdown;
+
 use crate::guard::{Guarded, Policy};
 use crate::index::{IndexSettings, Verification};
 use crate::query::AnswerMode;
@@ -10,6 +17,7 @@ use audiorag_core::chunking::ChunkSettings;
 use audiorag_core::{Error, Result};
 use audiorag_state::State;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Providers of your own. Each that is set takes the place of the configured one.
 #[derive(Clone, Default)]
@@ -33,11 +41,24 @@ pub(crate) enum Purpose {
     Bulk,
 }
 
+impl Purpose {
+    /// The longest that one call may take, whatever the provider thinks. Work in bulk has deadlines of its own at
+    /// the HTTP seam, which grow with the audio.
+    const fn deadline(self) -> Option<Duration> {
+        match self {
+            Self::Query => Some(Duration::from_secs(45)),
+            Self::Bulk => None,
+        }
+    }
+}
+
 /// Builds each provider once, when it is first asked for.
 pub(crate) struct Registry {
     settings: Arc<Settings>,
     custom: Providers,
     built: Mutex<Built>,
+    #[cfg(feature = "http")]
+    http: std::sync::OnceLock<audiorag_providers::http::HttpClient>,
 }
 
 #[derive(Default)]
@@ -52,6 +73,8 @@ impl Registry {
             settings,
             custom,
             built: Mutex::default(),
+            #[cfg(feature = "http")]
+            http: std::sync::OnceLock::new(),
         }
     }
 
@@ -90,84 +113,94 @@ impl Registry {
             .embedding
             .concurrency
             .min(inner.limits().concurrency.max(1));
-        let embedder = Guarded::new(inner, Policy::new(concurrency, None));
+        let embedder = Guarded::new(inner, Policy::new(concurrency, purpose.deadline()));
         built.embedder = Some((purpose, embedder.clone()));
         Ok(embedder)
     }
 
-    pub(crate) fn store(&self, state: &State) -> Result<Guarded<dyn VectorStore>> {
+    pub(crate) fn store(&self, state: &State, purpose: Purpose) -> Result<Guarded<dyn VectorStore>> {
+        let provider = self.settings.vector_store.provider.as_str();
         let inner: Arc<dyn VectorStore> = if let Some(custom) = &self.custom.store {
             Arc::clone(custom)
         } else {
-            Capability::VectorStore.check(&self.settings.vector_store.provider)?;
-            Arc::new(state.vectors())
+            Capability::VectorStore.check(provider)?;
+            match self.vendor_store(provider, purpose)? {
+                Some(store) => store,
+                None => Arc::new(state.vectors()),
+            }
         };
-        Ok(Guarded::new(inner, Policy::new(16, None)))
+        Ok(Guarded::new(inner, Policy::new(16, purpose.deadline())))
     }
 
-    pub(crate) fn reranker(&self) -> Option<Guarded<dyn Reranker>> {
-        let custom = self.custom.reranker.as_ref()?;
-        Some(Guarded::new(Arc::clone(custom), Policy::new(4, None)))
+    pub(crate) fn reranker(&self) -> Result<Option<Guarded<dyn Reranker>>> {
+        let provider = self.settings.reranker.provider.as_str();
+        let inner = if let Some(custom) = &self.custom.reranker {
+            Some(Arc::clone(custom))
+        } else {
+            Capability::Reranker.check(provider)?;
+            self.vendor_reranker(provider)?
+        };
+        let policy = || Policy::new(4, Purpose::Query.deadline());
+        Ok(inner.map(|inner| Guarded::new(inner, policy())))
     }
 
     pub(crate) fn answer_mode(&self) -> Result<AnswerMode> {
-        if let Some(custom) = &self.custom.generator {
-            return Ok(AnswerMode::Generator(Guarded::new(
-                Arc::clone(custom),
-                Policy::new(4, None),
-            )));
-        }
         let provider = self.settings.generation.provider.as_str();
-        Capability::Generation.check(provider)?;
-        Ok(if provider == "none" {
-            AnswerMode::None
+        let generator = if let Some(custom) = &self.custom.generator {
+            Some(Arc::clone(custom))
         } else {
-            AnswerMode::Extractive
+            Capability::Generation.check(provider)?;
+            self.vendor_generator(provider)?
+        };
+        Ok(match generator {
+            Some(generator) => {
+                AnswerMode::Generator(Guarded::new(generator, Policy::new(4, Purpose::Query.deadline())))
+            }
+            None if provider == "none" => AnswerMode::None,
+            None => AnswerMode::Extractive,
         })
     }
 
-    #[cfg(feature = "local")]
     fn configured_transcriber(&self) -> Result<Arc<dyn Transcriber>> {
-        use audiorag_providers::local::MoonshineTranscriber;
-        Capability::Stt.check(&self.settings.stt.provider)?;
-        let models = self.model_store();
-        let files = models.speech()?;
-        Ok(Arc::new(MoonshineTranscriber::new(
-            files,
-            self.runtime(&models)?,
-            self.settings.stt.concurrency,
-        )))
+        let provider = self.settings.stt.provider.as_str();
+        Capability::Stt.check(provider)?;
+        #[cfg(feature = "local")]
+        if provider == "local" {
+            use audiorag_providers::local::MoonshineTranscriber;
+            let models = self.model_store();
+            let files = models.speech()?;
+            return Ok(Arc::new(MoonshineTranscriber::new(
+                files,
+                self.runtime(&models)?,
+                self.settings.stt.concurrency,
+            )));
+        }
+        self.vendor_transcriber(provider)?
+            .ok_or_else(|| not_compiled("transcriber"))
     }
 
-    #[cfg(not(feature = "local"))]
-    fn configured_transcriber(&self) -> Result<Arc<dyn Transcriber>> {
-        Capability::Stt.check(&self.settings.stt.provider)?;
-        Err(not_compiled("transcriber"))
-    }
-
-    #[cfg(feature = "local")]
     fn configured_embedder(&self, purpose: Purpose) -> Result<Arc<dyn Embedder>> {
-        use audiorag_providers::local::{MiniLmEmbedder, MiniLmLoad};
-        Capability::Embedding.check(&self.settings.embedding.provider)?;
-        let models = self.model_store();
-        let files = models.embedding()?;
-        let load = match purpose {
-            Purpose::Query => MiniLmLoad::Quick,
-            Purpose::Bulk => MiniLmLoad::Thorough,
-        };
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Ok(Arc::new(MiniLmEmbedder::new(
-            files,
-            self.runtime(&models)?,
-            load,
-            threads,
-        )))
-    }
-
-    #[cfg(not(feature = "local"))]
-    fn configured_embedder(&self, _purpose: Purpose) -> Result<Arc<dyn Embedder>> {
-        Capability::Embedding.check(&self.settings.embedding.provider)?;
-        Err(not_compiled("embedder"))
+        let provider = self.settings.embedding.provider.as_str();
+        Capability::Embedding.check(provider)?;
+        #[cfg(feature = "local")]
+        if provider == "local" {
+            use audiorag_providers::local::{MiniLmEmbedder, MiniLmLoad};
+            let models = self.model_store();
+            let files = models.embedding()?;
+            let load = match purpose {
+                Purpose::Query => MiniLmLoad::Quick,
+                Purpose::Bulk => MiniLmLoad::Thorough,
+            };
+            let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            return Ok(Arc::new(MiniLmEmbedder::new(
+                files,
+                self.runtime(&models)?,
+                load,
+                threads,
+            )));
+        }
+        self.vendor_embedder(provider, purpose)?
+            .ok_or_else(|| not_compiled("embedder"))
     }
 
     /// The model files on this machine.
@@ -189,7 +222,6 @@ impl Registry {
     }
 }
 
-#[cfg(not(feature = "local"))]
 fn not_compiled(role: &str) -> Error {
     Error::config(format!("no {role} is given, and none is part of this build"))
         .with_hint("rebuild with --features local, or give one of your own with Builder::with_providers")

@@ -29,11 +29,12 @@ pub use kind::Kind;
 pub use reference::reference_markdown;
 pub use resolve::{Entry, Origin, Resolution};
 pub use sources::{Directories, PROJECT_FILE, Sources};
-pub use vendor::Capability;
+pub use vendor::{Capability, VendorKey, VendorSettings};
 
 use audiorag_core::retry::RetryPolicy;
 use audiorag_core::{MediaTime, Result, Secret};
 use kind::words;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -58,6 +59,18 @@ words! {
         Yes = "yes" | "true" | "1",
         /// Never.
         No = "no" | "false" | "0",
+    }
+}
+
+words! {
+    /// How records are named in a vector store.
+    VectorIdFormat {
+        /// What the store takes.
+        Auto = "auto",
+        /// The chunk's own id.
+        Sha256 = "sha256",
+        /// A UUID made from it.
+        Uuid5 = "uuid5",
     }
 }
 
@@ -129,6 +142,10 @@ pub struct Settings {
     pub retrieval: RetrievalSettings,
     /// When calls are made again.
     pub retry: RetryPolicy,
+    /// How calls to vendors are made.
+    pub http: HttpSettings,
+    /// What only one vendor has.
+    pub vendors: VendorSettings,
     /// How sources are found and worked on.
     pub index: IndexSettings,
     /// Messages.
@@ -193,6 +210,8 @@ pub struct EmbeddingSettings {
     pub provider: String,
     /// Model name.
     pub model: String,
+    /// Components of a vector; `None` means the model's own number.
+    pub dimensions: Option<usize>,
     /// Batches embedded side by side.
     pub concurrency: usize,
     /// Texts in one batch.
@@ -205,6 +224,10 @@ pub struct EmbeddingSettings {
 pub struct VectorStoreSettings {
     /// Provider id.
     pub provider: String,
+    /// How records are named.
+    pub id_format: VectorIdFormat,
+    /// The namespace of `uuid5` names; `None` means AudioRAG's own.
+    pub id_namespace: Option<String>,
     /// How strictly writes are checked.
     pub verify_mode: VerifyMode,
     /// How often the count is asked for.
@@ -219,6 +242,8 @@ pub struct VectorStoreSettings {
 pub struct GenerationSettings {
     /// Provider id, `extractive` or `none`.
     pub provider: String,
+    /// Model name; empty where the provider has none.
+    pub model: String,
 }
 
 /// Who orders passages.
@@ -227,6 +252,8 @@ pub struct GenerationSettings {
 pub struct RerankerSettings {
     /// Provider id, or `none`.
     pub provider: String,
+    /// Model name; empty where the provider has none.
+    pub model: String,
 }
 
 /// How transcripts are cut.
@@ -249,6 +276,20 @@ pub struct RetrievalSettings {
     pub top_k: usize,
     /// Similarity below which a passage does not answer.
     pub abstain_below: f32,
+}
+
+/// How calls to vendors are made.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct HttpSettings {
+    /// The longest one attempt may take.
+    pub timeout: Duration,
+    /// The longest a call may take in all.
+    pub deadline: Duration,
+    /// Requests to one vendor at the same time.
+    pub max_in_flight: usize,
+    /// Requests to one vendor in a minute; `None` means as many as come.
+    pub requests_per_minute: Option<NonZeroU32>,
 }
 
 /// How sources are found and worked on.

@@ -68,6 +68,15 @@ pub(super) fn path(program: &Program) -> Result<ExitStatus> {
     Ok(ExitStatus::Success)
 }
 
+/// The reference of all vendors in this build.
+pub(super) fn providers(program: &Program) -> Result<ExitStatus> {
+    #[cfg(feature = "http")]
+    program.printer.data(&audiorag::vendors_markdown()?)?;
+    #[cfg(not(feature = "http"))]
+    program.printer.data("This build has no vendors.\n")?;
+    Ok(ExitStatus::Success)
+}
+
 /// The reference of all settings.
 pub(super) fn docs(program: &Program) -> Result<ExitStatus> {
     program.printer.data(&settings::reference_markdown())?;

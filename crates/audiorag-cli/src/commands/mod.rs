@@ -34,6 +34,7 @@ pub(crate) async fn dispatch(program: Program, command: Command) -> Result<ExitS
         Command::Setup(args) => setup::run(&program, &args),
         Command::Config(Config::Path) => config::path(&program),
         Command::Config(Config::Docs) => config::docs(&program),
+        Command::Config(Config::Providers) => config::providers(&program),
         Command::Config(Config::Show) => config::show(&program.resolve(BTreeMap::new())?),
         Command::Index(args) => {
             let context = program.resolve(args.settings())?;

@@ -234,7 +234,7 @@ async fn the_doctor_reports_every_check() {
         .transcriber
         .script()
         .go_down(audiorag::ErrorKind::Unavailable);
-    let run = world.run(&["doctor", "--json"]).await.exits(ExitStatus::State);
+    let run = world.run(&["doctor", "--json"]).await.exits(ExitStatus::Config);
     let checks = run.json();
     assert!(
         checks["checks"]

@@ -1,6 +1,6 @@
 //! Failures below HTTP, and what they say about the health of a service.
 
-use audiorag_core::capability::{Health, HealthStatus};
+use audiorag_core::capability::Health;
 use audiorag_core::{Error, ErrorKind, Result};
 use reqwest::Url;
 use std::time::Duration;
@@ -88,19 +88,5 @@ pub(super) fn full_text(error: &dyn std::error::Error) -> String {
 
 /// The outcome of a health check: what was found, or why not and what to do about it.
 pub fn health_of(outcome: Result<String>, latency: Duration) -> Health {
-    let (status, detail) = match outcome {
-        Ok(detail) => (HealthStatus::Healthy, detail),
-        Err(error) => {
-            let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-            (
-                HealthStatus::Unhealthy,
-                format!("{}: {}{hint}", error.kind(), error.report()),
-            )
-        }
-    };
-    Health {
-        status,
-        latency,
-        detail,
-    }
+    Health::of(outcome, latency)
 }

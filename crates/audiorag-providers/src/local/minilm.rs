@@ -5,7 +5,7 @@
 //! the length the model was trained for.
 
 use super::runtime::{Runtime, SessionOptions, run_and_release, run_error};
-use super::{VENDOR, blocking, health};
+use super::{VENDOR, blocking};
 use async_trait::async_trait;
 use audiorag_core::capability::{
     EmbedResponse, Embedder, EmbedderLimits, Health, InputType, ProviderInfo, Usage,
@@ -249,7 +249,7 @@ impl Embedder for MiniLmEmbedder {
             .run(vec!["hello".to_owned()])
             .await
             .map(|_| format!("{} is loaded", self.info.model));
-        health(outcome, started.elapsed())
+        Health::of(outcome, started.elapsed())
     }
 }
 

@@ -13,9 +13,7 @@ pub use models::ModelStore;
 pub use moonshine::{MoonshineFiles, MoonshineTranscriber};
 pub use runtime::Runtime;
 
-use audiorag_core::capability::{Health, HealthStatus};
 use audiorag_core::{Error, Result};
-use std::time::Duration;
 
 /// The vendor id of everything in this module.
 pub const VENDOR: &str = "local";
@@ -28,28 +26,5 @@ async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Error::internal(format!("{what} panicked or was stopped")).with_provider(VENDOR)),
-    }
-}
-
-/// The outcome of a trial run as a health report.
-fn health(outcome: Result<String>, latency: Duration) -> Health {
-    match outcome {
-        Ok(detail) => Health {
-            status: HealthStatus::Healthy,
-            latency,
-            detail,
-        },
-        Err(error) => {
-            let mut detail = error.report();
-            if let Some(hint) = error.hint() {
-                detail.push_str("; ");
-                detail.push_str(hint);
-            }
-            Health {
-                status: HealthStatus::Unhealthy,
-                latency,
-                detail,
-            }
-        }
     }
 }

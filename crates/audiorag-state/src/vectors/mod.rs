@@ -12,7 +12,7 @@ use crate::fault::Attempt;
 use crate::space;
 use async_trait::async_trait;
 use audiorag_core::capability::{
-    Health, HealthStatus, ProviderInfo, Selector, StoreLimits, VectorMatch, VectorRecord, VectorStore,
+    Health, ProviderInfo, Selector, StoreLimits, VectorMatch, VectorRecord, VectorStore,
 };
 use audiorag_core::model::{EmbeddingSpace, Filter};
 use audiorag_core::{Error, Result};
@@ -204,17 +204,7 @@ impl VectorStore for EmbeddedVectorStore {
     async fn health_check(&self) -> Health {
         let started = Instant::now();
         let counted = self.db.explain("count vectors", rows::total(&self.db)).await;
-        let (status, detail) = match counted {
-            Ok(vectors) => (
-                HealthStatus::Healthy,
-                format!("{vectors} vectors in {}", self.db.path().display()),
-            ),
-            Err(error) => (HealthStatus::Unhealthy, error.report()),
-        };
-        Health {
-            status,
-            latency: started.elapsed(),
-            detail,
-        }
+        let outcome = counted.map(|vectors| format!("{vectors} vectors in {}", self.db.path().display()));
+        Health::of(outcome, started.elapsed())
     }
 }

@@ -17,7 +17,8 @@ pub use script::Script;
 pub use transcriber::FakeTranscriber;
 pub use vector_store::{MemoryVectorStore, passes};
 
-use audiorag_core::capability::{Health, HealthStatus, ProviderInfo};
+use audiorag_core::Error;
+use audiorag_core::capability::{Health, ProviderInfo};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,15 +33,11 @@ fn info(model: &str) -> ProviderInfo {
 
 /// Healthy unless the script says that calls fail now.
 fn health(script: &Script) -> Health {
-    let (status, detail) = match script.outage() {
-        None => (HealthStatus::Healthy, "a fake in this process".to_owned()),
-        Some(kind) => (HealthStatus::Unhealthy, format!("scripted to fail: {kind}")),
+    let outcome = match script.outage() {
+        None => Ok("a fake in this process".to_owned()),
+        Some(kind) => Err(Error::new(kind, format!("scripted to fail: {kind}"))),
     };
-    Health {
-        status,
-        latency: Duration::ZERO,
-        detail,
-    }
+    Health::of(outcome, Duration::ZERO)
 }
 
 /// The lock's content, also after a panic elsewhere: a failed test must not hide behind a poisoned lock.

@@ -1,7 +1,7 @@
 //! From chunks to vectors, computing only what is not known yet.
 
 use crate::guard::Guarded;
-use audiorag_core::capability::{Embedder, InputType};
+use audiorag_core::capability::{Embedder, EmbedderLimits, InputType};
 use audiorag_core::id::EmbeddingKey;
 use audiorag_core::{Error, Result};
 use audiorag_state::{Lease, NewChunk, State};
@@ -29,7 +29,7 @@ pub(crate) async fn embed(
         .collect();
     let limits = embedder.limits();
     let stop = cancel.child_token();
-    let batches = futures_util::stream::iter(missing.chunks(batch.clamp(1, limits.max_batch.max(1))))
+    let batches = futures_util::stream::iter(batches(&missing, batch, limits))
         .take_until(stop.clone().cancelled_owned())
         .map(|batch| async move {
             let texts: Vec<String> = batch.iter().map(|new| new.chunk.embedded_text()).collect();
@@ -62,5 +62,60 @@ pub(crate) async fn embed(
             "interrupted; the vectors that are done are kept",
         )),
         None => Ok(computed),
+    }
+}
+
+/// Bytes of text to a token. English has four and more; scripts of three bytes a letter have about this many.
+const BYTES_PER_TOKEN: usize = 2;
+
+/// Cuts the chunks into batches that hold neither more texts nor, by a careful estimate, more tokens than allowed.
+fn batches<'a>(chunks: &'a [&'a NewChunk], batch: usize, limits: EmbedderLimits) -> Vec<&'a [&'a NewChunk]> {
+    let tokens = chunks.iter().map(|new| {
+        let estimate = new.chunk.embedded_text().len().div_ceil(BYTES_PER_TOKEN);
+        // A text that is longer than a text may be is cut by the model.
+        estimate.min(limits.max_input_tokens)
+    });
+    let most = batch.clamp(1, limits.max_batch.max(1));
+    let mut rest = chunks;
+    sizes(tokens, most, limits.max_batch_tokens.unwrap_or(usize::MAX))
+        .into_iter()
+        .map(|size| {
+            let (now, later) = rest.split_at(size);
+            rest = later;
+            now
+        })
+        .collect()
+}
+
+/// How many of the texts with these `tokens` go into each batch; one that alone has too many goes alone.
+fn sizes(tokens: impl Iterator<Item = usize>, most: usize, room: usize) -> Vec<usize> {
+    let mut sizes = Vec::new();
+    let (mut count, mut used) = (0, 0_usize);
+    for tokens in tokens {
+        if count > 0 && (count == most || used.saturating_add(tokens) > room) {
+            sizes.push(count);
+            (count, used) = (0, 0);
+        }
+        count += 1;
+        used = used.saturating_add(tokens);
+    }
+    if count > 0 {
+        sizes.push(count);
+    }
+    sizes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The Python AudioRAG sent all chunks of a source in one request.
+    #[test]
+    fn peer_defect_7_batches_respect_the_number_of_texts_and_of_tokens() {
+        let sizes = |tokens: &[usize], most, room| sizes(tokens.iter().copied(), most, room);
+        assert_eq!(sizes(&vec![1; 5_000], 2_048, usize::MAX), [2_048, 2_048, 904]);
+        assert_eq!(sizes(&[100; 7], 2_048, 300), [3, 3, 1]);
+        assert_eq!(sizes(&[400, 100, 400], 10, 300), [1, 1, 1]);
+        assert_eq!(sizes(&[], 10, 300), [0; 0]);
     }
 }

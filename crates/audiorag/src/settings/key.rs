@@ -1,8 +1,8 @@
 //! The one table of settings: name, meaning, default, and the environment names it is read from.
 
 use super::kind::Kind;
-use super::vendor::Capability;
-use super::{LogFormat, LogLevel, ModelRoute, PullConsent, VerifyMode};
+use super::vendor::{Capability, VendorKey};
+use super::{LogFormat, LogLevel, ModelRoute, PullConsent, VectorIdFormat, VerifyMode};
 
 /// What a setting is when nobody sets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +60,13 @@ macro_rules! settings {
         #[non_exhaustive]
         pub enum Key {
             $($(#[doc = $doc])+ $key,)+
+            /// A setting that only one vendor has.
+            Vendor(VendorKey),
         }
 
         impl Key {
-            /// Every setting, in the order of the reference.
-            pub const ALL: &'static [Self] = &[$(Self::$key,)+];
+            /// The settings of every build, in the order of the reference.
+            const COMMON: &'static [Self] = &[$(Self::$key,)+];
 
             /// The setting's row of the table.
             pub fn spec(self) -> Spec {
@@ -77,6 +79,7 @@ macro_rules! settings {
                         fallback: $fallback,
                         doc: concat!($($doc, "\n",)+),
                     },)+
+                    Self::Vendor(key) => key.spec(),
                 }
             }
         }
@@ -154,6 +157,9 @@ settings! {
     /// Batches embedded side by side.
     EmbeddingConcurrency = "embedding.concurrency":
         Kind::Integer { min: 1, max: 256 }, Fallback::Computed("1 for `local`, 16 for others");
+    /// Components of a vector, for models that can shorten theirs and for models whose size is not known here.
+    EmbeddingDimensions = "embedding.dimensions":
+        Kind::Integer { min: 1, max: 65_536 }, Fallback::Unset("the model's own number");
     /// Texts in one batch; a provider that takes fewer gets fewer.
     EmbeddingBatch = "embedding.batch":
         Kind::Integer { min: 1, max: 4096 }, Fallback::Value("32");
@@ -161,6 +167,14 @@ settings! {
     /// Where vectors are kept.
     VectorStoreProvider = "vector_store.provider":
         Kind::Provider(Capability::VectorStore), Fallback::Value("embedded");
+    /// How records are named in a vector store: `sha256` is the chunk's own id, `uuid5` a UUID made from it, `auto`
+    /// the first where the store takes it and the second where it takes only UUIDs.
+    VectorStoreIdFormat = "vector_store.id_format", also ["AUDIORAG_VECTOR_ID_FORMAT"]:
+        Kind::Choice(VectorIdFormat::NAMES), Fallback::Value("auto");
+    /// The namespace of `uuid5` names, itself a UUID.
+    VectorStoreIdNamespace = "vector_store.id_namespace",
+        also ["AUDIORAG_VECTOR_ID_UUID5_NAMESPACE", "AUDIORAG_VECTOR_ID_NAMESPACE"]:
+        Kind::Text, Fallback::Unset("a namespace of AudioRAG's own");
     /// Whether what was written to the vector store is counted before a source becomes searchable.
     VectorStoreVerifyMode = "vector_store.verify_mode":
         Kind::Choice(VerifyMode::NAMES), Fallback::Value("best_effort");
@@ -174,9 +188,15 @@ settings! {
     /// Who writes answers; `extractive` quotes the best sentences, `none` returns passages only.
     GenerationProvider = "generation.provider":
         Kind::Provider(Capability::Generation), Fallback::Value("extractive");
+    /// The model that writes answers.
+    GenerationModel = "generation.model":
+        Kind::Text, Fallback::Computed("the provider's own default");
     /// Who orders passages by relevance.
-    RerankerProvider = "reranker.provider":
+    RerankerProvider = "reranker.provider", also ["AUDIORAG_RERANK_PROVIDER"]:
         Kind::Provider(Capability::Reranker), Fallback::Value("none");
+    /// The model that orders passages.
+    RerankerModel = "reranker.model", also ["AUDIORAG_RERANK_MODEL"]:
+        Kind::Text, Fallback::Computed("the provider's own default");
 
     /// Seconds of speech a chunk aims at.
     ChunkDurationSeconds = "chunk.duration_seconds":
@@ -205,6 +225,19 @@ settings! {
     RetryMaxWaitSeconds = "retry.max_wait_seconds":
         Kind::Seconds { min: 0.0, max: 3600.0 }, Fallback::Value("30");
 
+    /// Seconds that one attempt of a call to a vendor may take; calls that carry audio get half its length on top.
+    HttpTimeoutSeconds = "http.timeout_seconds":
+        Kind::Seconds { min: 0.1, max: 3600.0 }, Fallback::Value("60");
+    /// Seconds that a call may take with all its attempts and waits. Questions are given half a minute at most.
+    HttpDeadlineSeconds = "http.deadline_seconds":
+        Kind::Seconds { min: 0.1, max: 86_400.0 }, Fallback::Value("600");
+    /// Requests to one vendor at the same time.
+    HttpMaxInFlight = "http.max_in_flight":
+        Kind::Integer { min: 1, max: 1024 }, Fallback::Value("32");
+    /// Requests to one vendor in a minute.
+    HttpRequestsPerMinute = "http.requests_per_minute":
+        Kind::Integer { min: 1, max: 1_000_000 }, Fallback::Unset("as many as come");
+
     /// Sources indexed side by side.
     IndexSourceConcurrency = "index.source_concurrency":
         Kind::Integer { min: 1, max: 64 }, Fallback::Value("2");
@@ -228,9 +261,17 @@ settings! {
 }
 
 impl Key {
+    /// Every setting in the order of the reference: those of every build, then those of the vendors in this one.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::COMMON
+            .iter()
+            .copied()
+            .chain(VendorKey::all().map(Self::Vendor))
+    }
+
     /// The setting with this dotted path.
     pub fn from_path(path: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|key| key.spec().path == path)
+        Self::all().find(|key| key.spec().path == path)
     }
 }
 
@@ -243,20 +284,20 @@ mod tests {
     fn names_are_unique_and_every_setting_is_described() {
         let mut paths = BTreeSet::new();
         let mut names = BTreeSet::new();
-        for key in Key::ALL {
+        for key in Key::all() {
             let spec = key.spec();
             assert!(paths.insert(spec.path), "{} twice", spec.path);
             for name in spec.env_names() {
                 assert!(names.insert(name.clone()), "{name} twice");
             }
             assert!(spec.doc.trim().ends_with('.'), "{}: {}", spec.path, spec.doc);
-            assert_eq!(Key::from_path(spec.path), Some(*key));
+            assert_eq!(Key::from_path(spec.path), Some(key));
         }
     }
 
     #[test]
     fn the_names_of_the_contract_are_read() {
-        let names: BTreeSet<String> = Key::ALL.iter().flat_map(|key| key.spec().env_names()).collect();
+        let names: BTreeSet<String> = Key::all().flat_map(|key| key.spec().env_names()).collect();
         for name in [
             "AUDIORAG_DATABASE_URL",
             "AUDIORAG_DATABASE_PATH",

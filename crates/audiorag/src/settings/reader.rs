@@ -5,7 +5,8 @@ use super::key::{Key, Spec};
 use super::kind::{self, Kind};
 use super::resolve::{Entry, Origin};
 use super::sources::{Sources, Violation, Written};
-use super::{LogFormat, LogLevel, ModelRoute, PullConsent, VerifyMode};
+use super::vendor::{VendorKey, VendorSettings};
+use super::{LogFormat, LogLevel, ModelRoute, PullConsent, VectorIdFormat, VerifyMode};
 use audiorag_core::{MediaTime, Result, Secret};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ pub(super) struct Reader<'a> {
     pub(super) values: BTreeMap<Key, Written>,
     pub(super) entries: Vec<Entry>,
     pub(super) violations: Vec<Violation>,
+    pub(super) warnings: Vec<String>,
 }
 
 impl Reader<'_> {
@@ -206,33 +208,97 @@ impl Reader<'_> {
         name
     }
 
+    /// The model for a role. One that its vendor will switch off is a warning.
     pub(super) fn model(&mut self, key: Key, provider_key: Key, provider: &str) -> String {
-        let models = match provider_key.spec().kind {
+        let (models, closed) = match provider_key.spec().kind {
             Kind::Provider(role) => role.models(provider),
-            _ => &[],
+            _ => (&[][..], false),
         };
         let spec = key.spec();
-        let Some(written) = self.text(key) else {
-            let model = models.first().copied().unwrap_or_default().to_owned();
-            self.record(
-                key,
-                Some(model.clone()).filter(|model| !model.is_empty()),
-                Origin::Default,
-            );
-            return model;
+        let model = if let Some(written) = self.text(key) {
+            let model = written.text.trim().to_owned();
+            if closed && !models.iter().any(|known| known.id == model) {
+                let known: Vec<&str> = models.iter().map(|known| known.id).collect();
+                let problem = format!("is not a model of provider '{provider}'");
+                self.reject(
+                    &spec,
+                    &written,
+                    &problem,
+                    format!("expected one of {}", known.join(", ")),
+                );
+            }
+            self.record(key, Some(model.clone()), written.origin);
+            model
+        } else {
+            let model = models.first().map_or("", |model| model.id).to_owned();
+            let shown = Some(model.clone()).filter(|model| !model.is_empty());
+            self.record(key, shown, Origin::Default);
+            model
         };
-        let model = written.text.trim().to_owned();
-        if !models.is_empty() && !models.contains(&model.as_str()) {
-            let problem = format!("is not a model of provider '{provider}'");
-            self.reject(
-                &spec,
-                &written,
-                &problem,
-                format!("expected one of {}", models.join(", ")),
-            );
+        let retires = models
+            .iter()
+            .find(|known| known.id == model)
+            .and_then(|known| known.retires);
+        if let Some(day) = retires {
+            let lasting: Vec<&str> = models
+                .iter()
+                .filter(|known| known.retires.is_none())
+                .map(|known| known.id)
+                .collect();
+            self.warnings.push(format!(
+                "{} = '{model}' is switched off by {provider} on {day}; without an announced end: {}",
+                spec.path,
+                lasting.join(", ")
+            ));
         }
-        self.record(key, Some(model.clone()), written.origin);
         model
+    }
+
+    /// A whole number that may be unset.
+    pub(super) fn optional_integer(&mut self, key: Key) -> Option<u64> {
+        if !self.values.contains_key(&key) {
+            self.record(key, None, Origin::Default);
+            return None;
+        }
+        Some(self.integer(key, 0))
+    }
+
+    /// The settings of every vendor in this build.
+    pub(super) fn vendors(&mut self) -> VendorSettings {
+        let mut vendors = VendorSettings::default();
+        for vendor_key in VendorKey::all() {
+            let key = Key::Vendor(vendor_key);
+            let spec = key.spec();
+            let is_unset = !self.values.contains_key(&key) && spec.fallback.text().is_none();
+            let value = match spec.kind {
+                Kind::Secret => {
+                    if let Some(secret) = self.secret(key) {
+                        vendors.secrets.insert(vendor_key.path(), secret);
+                    }
+                    continue;
+                }
+                _ if is_unset => {
+                    self.record(key, None, Origin::Default);
+                    continue;
+                }
+                Kind::Url => self.url(key),
+                Kind::Flag => self.flag(key, false).to_string(),
+                Kind::Integer { min, .. } => self.integer(key, min).to_string(),
+                Kind::Choice(words) => {
+                    let find = |text: &str| words.iter().find(|word| word.eq_ignore_ascii_case(text));
+                    let first = words.first().copied().unwrap_or_default();
+                    self.parsed(
+                        key,
+                        |text| find(text).map(|word| (*word).to_owned()),
+                        String::clone,
+                        first.to_owned(),
+                    )
+                }
+                _ => self.optional(key).unwrap_or_default(),
+            };
+            vendors.values.insert(vendor_key.path(), value);
+        }
+        vendors
     }
 
     /// A path, made absolute; `~` is the home directory.
@@ -388,4 +454,11 @@ pub(super) trait Word {
 macro_rules! word {
     ($($name:ident),+) => { $(impl Word for $name { fn word(&self) -> &'static str { self.as_str() } })+ };
 }
-word!(ModelRoute, PullConsent, VerifyMode, LogLevel, LogFormat);
+word!(
+    ModelRoute,
+    PullConsent,
+    VectorIdFormat,
+    VerifyMode,
+    LogLevel,
+    LogFormat
+);

@@ -5,13 +5,14 @@ use super::key::{Fallback, Key};
 use super::reader::Reader;
 use super::sources::{Layers, Sources, Violation};
 use super::{
-    ChunkSettings, DatabaseSettings, EmbeddingSettings, GenerationSettings, IndexSettings, LogFormat,
-    LogLevel, LogSettings, ModelRoute, ModelSettings, PullConsent, RerankerSettings, RetrievalSettings,
-    Settings, SttSettings, VectorStoreSettings, VerifyMode,
+    ChunkSettings, DatabaseSettings, EmbeddingSettings, GenerationSettings, HttpSettings, IndexSettings,
+    LogFormat, LogLevel, LogSettings, ModelRoute, ModelSettings, PullConsent, RerankerSettings,
+    RetrievalSettings, Settings, SttSettings, VectorIdFormat, VectorStoreSettings, VerifyMode,
 };
 use audiorag_core::retry::RetryPolicy;
 use audiorag_core::{Error, Result};
 use std::fmt::{self, Write as _};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 /// Where a value came from.
@@ -91,6 +92,7 @@ pub(super) fn resolve(sources: &Sources) -> Result<Resolution> {
         values: layers.values,
         entries: Vec::new(),
         violations: layers.violations,
+        warnings: layers.warnings,
     };
     let settings = reader.settings();
     reader.entries.sort_by_key(|entry| entry.key);
@@ -98,7 +100,7 @@ pub(super) fn resolve(sources: &Sources) -> Result<Resolution> {
         return Ok(Resolution {
             settings,
             entries: reader.entries,
-            warnings: layers.warnings,
+            warnings: reader.warnings,
             files: layers.files,
         });
     }
@@ -123,6 +125,16 @@ impl Reader<'_> {
         let offline = self.flag(Key::Offline, false);
         let stt = self.stt();
         let embedding = self.embedding();
+        let provider = self.provider(Key::GenerationProvider);
+        let generation = GenerationSettings {
+            model: self.model(Key::GenerationModel, Key::GenerationProvider, &provider),
+            provider,
+        };
+        let provider = self.provider(Key::RerankerProvider);
+        let reranker = RerankerSettings {
+            model: self.model(Key::RerankerModel, Key::RerankerProvider, &provider),
+            provider,
+        };
         Settings {
             database: DatabaseSettings {
                 path: self.database(),
@@ -134,6 +146,12 @@ impl Reader<'_> {
             embedding,
             vector_store: VectorStoreSettings {
                 provider: self.provider(Key::VectorStoreProvider),
+                id_format: self.word(
+                    Key::VectorStoreIdFormat,
+                    VectorIdFormat::parse,
+                    VectorIdFormat::Auto,
+                ),
+                id_namespace: self.optional(Key::VectorStoreIdNamespace),
                 verify_mode: self.word(
                     Key::VectorStoreVerifyMode,
                     VerifyMode::parse,
@@ -142,18 +160,23 @@ impl Reader<'_> {
                 verify_max_attempts: self.integer(Key::VectorStoreVerifyMaxAttempts, 5) as u32,
                 verify_wait: self.duration(Key::VectorStoreVerifyWaitSeconds),
             },
-            generation: GenerationSettings {
-                provider: self.provider(Key::GenerationProvider),
-            },
-            reranker: RerankerSettings {
-                provider: self.provider(Key::RerankerProvider),
-            },
+            generation,
+            reranker,
             chunk: self.chunk(),
             retrieval: RetrievalSettings {
                 top_k: self.integer(Key::RetrievalTopK, 10) as usize,
                 abstain_below: self.number(Key::RetrievalAbstainBelow, 0.3) as f32,
             },
             retry: self.retry(),
+            http: HttpSettings {
+                timeout: self.duration(Key::HttpTimeoutSeconds),
+                deadline: self.duration(Key::HttpDeadlineSeconds),
+                max_in_flight: self.integer(Key::HttpMaxInFlight, 32) as usize,
+                requests_per_minute: self
+                    .optional_integer(Key::HttpRequestsPerMinute)
+                    .and_then(|rate| NonZeroU32::new(rate as u32)),
+            },
+            vendors: self.vendors(),
             index: IndexSettings {
                 source_concurrency: self.integer(Key::IndexSourceConcurrency, 2) as usize,
                 follow_links: self.flag(Key::IndexFollowLinks, false),
@@ -221,6 +244,9 @@ impl Reader<'_> {
         let parallel = if provider == "local" { 1 } else { 16 };
         EmbeddingSettings {
             model: self.model(Key::EmbeddingModel, Key::EmbeddingProvider, &provider),
+            dimensions: self
+                .optional_integer(Key::EmbeddingDimensions)
+                .map(|dimensions| dimensions as usize),
             concurrency: self.integer(Key::EmbeddingConcurrency, parallel) as usize,
             batch: self.integer(Key::EmbeddingBatch, 32) as usize,
             provider,

@@ -3,6 +3,7 @@
 use super::Origin;
 use super::key::{Fallback, Key};
 use audiorag_core::{Error, Result};
+use audiorag_providers::vendors;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
@@ -218,7 +219,7 @@ impl Layers {
     }
 
     fn read_env(&mut self, env: &BTreeMap<String, String>, base: &Path, origin: impl Fn(String) -> Origin) {
-        for key in Key::ALL {
+        for key in Key::all() {
             let spec = key.spec();
             for name in spec.env_names() {
                 match env.get(&name) {
@@ -227,7 +228,7 @@ impl Layers {
                     // is reported with the value.
                     Some(value) if value.trim().is_empty() && spec.aliases.contains(&name.as_str()) => {}
                     Some(value) => {
-                        self.offer(*key, value.clone(), origin(name), base);
+                        self.offer(key, value.clone(), origin(name), base);
                         break;
                     }
                 }
@@ -250,6 +251,9 @@ impl Layers {
         let known = known_names();
         for name in names {
             if !name.starts_with("AUDIORAG_") || known.contains(name) || RESERVED.contains(&name.as_str()) {
+                continue;
+            }
+            if is_of_absent_vendor(name) {
                 continue;
             }
             // The Python AudioRAG had a second spelling of most names.
@@ -356,8 +360,9 @@ impl Layers {
                 format!("{prefix}.{name}")
             };
             let inside = format!("{path}.");
-            let is_group = Key::ALL.iter().any(|key| key.spec().path.starts_with(&inside));
+            let is_group = Key::all().any(|key| key.spec().path.starts_with(&inside));
             match (Key::from_path(&path), value) {
+                (None, toml::Value::Table(_)) if prefix.is_empty() && is_absent_vendor(name) => {}
                 (None, toml::Value::Table(table)) if is_group => {
                     self.read_table(table, &path, file, base, origin);
                 }
@@ -365,7 +370,7 @@ impl Layers {
                     let remedy = if is_group {
                         format!("make it a table: [{path}]")
                     } else {
-                        nearest(&path, Key::ALL.iter().map(|key| key.spec().path))
+                        nearest(&path, Key::all().map(|key| key.spec().path))
                             .map_or_else(|| "remove it".to_owned(), |near| format!("did you mean {near}?"))
                     };
                     let what = if is_group {
@@ -397,8 +402,20 @@ impl Layers {
 /// Names that start with `AUDIORAG_` and are read elsewhere.
 const RESERVED: &[&str] = &["AUDIORAG_LIVE"];
 
+/// Whether a name belongs to a vendor that this build leaves out: it is right, only not here.
+fn is_of_absent_vendor(name: &str) -> bool {
+    vendors::KNOWN.iter().any(|(id, _)| {
+        is_absent_vendor(id) && name.starts_with(&format!("AUDIORAG_{}_", id.to_ascii_uppercase()))
+    })
+}
+
+/// Whether a vendor exists that this build leaves out.
+fn is_absent_vendor(id: &str) -> bool {
+    vendors::find(id).is_none() && vendors::KNOWN.iter().any(|(known, _)| *known == id)
+}
+
 fn known_names() -> BTreeSet<String> {
-    Key::ALL.iter().flat_map(|key| key.spec().env_names()).collect()
+    Key::all().flat_map(|key| key.spec().env_names()).collect()
 }
 
 /// The most similar of `candidates`, if it is similar at all.

@@ -55,7 +55,7 @@ fn nothing_set_gives_the_defaults() {
     assert_eq!(settings.chunk.max, MediaTime::from_seconds(33));
     assert_eq!(settings.retry, RetryPolicy::default());
     assert_eq!(settings.log.level, LogLevel::Warn);
-    assert_eq!(resolution.entries.len(), Key::ALL.len());
+    assert_eq!(resolution.entries.len(), Key::all().count());
     assert!(
         resolution
             .entries
@@ -242,7 +242,7 @@ fn everything_wrong_is_reported_together_without_secrets() {
     let root = TempDir::new().unwrap();
     write(&root, "file", "");
     let mut sources = sources(&root);
-    for key in Key::ALL {
+    for key in Key::all() {
         let spec = key.spec();
         if let Some(value) = bad_value(&root, spec.kind) {
             sources.env.insert(spec.env_name(), value);
@@ -251,7 +251,7 @@ fn everything_wrong_is_reported_together_without_secrets() {
     let error = Settings::resolve(&sources).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     let message = error.to_string();
-    for key in Key::ALL {
+    for key in Key::all() {
         let spec = key.spec();
         if bad_value(&root, spec.kind).is_none() {
             continue;

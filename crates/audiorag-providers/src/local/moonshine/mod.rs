@@ -9,7 +9,7 @@ mod windows;
 
 use self::model::Model;
 use super::runtime::Runtime;
-use super::{VENDOR, blocking, health};
+use super::{VENDOR, blocking};
 use async_trait::async_trait;
 use audiorag_core::capability::{
     Health, ProviderInfo, TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits, Usage,
@@ -211,7 +211,7 @@ impl Transcriber for MoonshineTranscriber {
                 Ok(format!("{model} is loaded"))
             })
             .await;
-        health(outcome, started.elapsed())
+        Health::of(outcome, started.elapsed())
     }
 }
 
@@ -285,9 +285,11 @@ mod tests {
         let health = transcriber.health_check().await;
         assert_eq!(health.status, HealthStatus::Unhealthy);
         assert!(
-            health.detail.contains("audiorag models pull"),
-            "{}",
-            health.detail
+            health
+                .remedy
+                .as_deref()
+                .is_some_and(|remedy| remedy.contains("audiorag models pull")),
+            "{health:?}"
         );
     }
 }

@@ -1,0 +1,302 @@
+//! The program with its stages moved to a vendor: a server on the loopback interface that speaks OpenAI's dialect.
+
+use crate::recordings::short;
+use crate::sandbox::{Run, Sandbox};
+use audiorag_testkit::http::{Reply, Request, Server};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+/// A key that must be found nowhere.
+const CANARY: &str = "canary-7c1e55d0";
+const SAID: &str = "It was the best of times. It was the worst of times. It was the age of wisdom.";
+const DIMENSIONS: usize = 1536;
+
+/// The server and the runtime that it lives on.
+struct Vendor {
+    server: Server,
+    _runtime: Runtime,
+}
+
+impl Vendor {
+    fn answering(handler: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let server = runtime.block_on(Server::answering(handler));
+        Self {
+            server,
+            _runtime: runtime,
+        }
+    }
+
+    /// One that works.
+    fn working() -> Self {
+        Self::answering(|_, request| work(request))
+    }
+
+    fn count(&self, path: &str) -> usize {
+        let requests = self.server.requests();
+        requests.iter().filter(|request| request.path() == path).count()
+    }
+
+    /// A user who moved speech-to-text, embeddings and answers here.
+    fn sandbox(&self) -> Sandbox {
+        let mut sandbox = Sandbox::without_models();
+        sandbox.set("OPENAI_API_KEY", CANARY);
+        sandbox.set("OPENAI_BASE_URL", self.server.url("/v1"));
+        for role in ["STT", "EMBEDDING", "GENERATION"] {
+            sandbox.set(&format!("AUDIORAG_{role}_PROVIDER"), "openai");
+        }
+        sandbox.set("AUDIORAG_RETRY_FIRST_WAIT_SECONDS", "0.01");
+        sandbox.write("talk.wav", short().to_wav());
+        sandbox
+    }
+}
+
+fn work(request: &Request) -> Reply {
+    assert_eq!(
+        request.header("authorization"),
+        Some(format!("Bearer {CANARY}").as_str()),
+        "{}",
+        request.target
+    );
+    match request.path() {
+        "/v1/audio/transcriptions" => {
+            Reply::json(200, json!({"text": SAID, "languages": [{"code": "en"}]}).to_string())
+        }
+        "/v1/embeddings" => {
+            let body: Value = serde_json::from_slice(&request.body).unwrap();
+            let texts: Vec<&str> = match &body["input"] {
+                Value::Array(texts) => texts.iter().filter_map(Value::as_str).collect(),
+                text => text.as_str().into_iter().collect(),
+            };
+            let data: Vec<Value> = texts
+                .iter()
+                .enumerate()
+                .map(|(index, text)| json!({"object": "embedding", "index": index, "embedding": bag_of_words(text)}))
+                .collect();
+            let tokens = texts.len() * 10;
+            Reply::json(
+                200,
+                json!({"object": "list", "data": data, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
+                    .to_string(),
+            )
+        }
+        "/v1/chat/completions" => {
+            let delta = |text: &str| {
+                let choice = json!({"index": 0, "delta": {"content": text}, "finish_reason": null});
+                format!("data: {}\n\n", json!({"object": "chat.completion.chunk", "choices": [choice]}))
+            };
+            let end = json!({"index": 0, "delta": {}, "finish_reason": "stop"});
+            let body = format!(
+                "{}{}data: {}\n\ndata: [DONE]\n\n",
+                delta("They were the best "),
+                delta("of times [1]. Nobody said this [7]."),
+                json!({"object": "chat.completion.chunk", "choices": [end]})
+            );
+            Reply::status(200)
+                .with_header("content-type", "text/event-stream")
+                .with_body(body)
+                .chunked()
+        }
+        "/v1/models" => Reply::json(200, json!({"object": "list", "data": []}).to_string()),
+        path if path.starts_with("/v1/models/") => {
+            let id = path.trim_start_matches("/v1/models/");
+            Reply::json(200, json!({"id": id, "object": "model"}).to_string())
+        }
+        other => Reply::json(404, json!({"error": {"message": format!("no route {other}")}}).to_string()),
+    }
+}
+
+/// Texts with words in common are near each other.
+fn bag_of_words(text: &str) -> Vec<f32> {
+    let mut vector = vec![0.0; DIMENSIONS];
+    for word in text.to_lowercase().split(|letter: char| !letter.is_alphanumeric()) {
+        let slot = word
+            .bytes()
+            .fold(7_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+        vector[slot % DIMENSIONS] += 1.0;
+    }
+    vector
+}
+
+fn shows_no_key(run: &Run) {
+    assert!(!run.stdout.contains(CANARY), "{run:?}");
+    assert!(!run.stderr.contains(CANARY), "{run:?}");
+}
+
+#[test]
+fn every_stage_moves_to_a_vendor_and_nothing_is_paid_twice() {
+    let vendor = Vendor::working();
+    let sandbox = vendor.sandbox();
+    sandbox.run(&["index", "talk.wav"]).ok();
+    let (heard, embedded) = (
+        vendor.count("/v1/audio/transcriptions"),
+        vendor.count("/v1/embeddings"),
+    );
+    assert!(heard > 0 && embedded > 0);
+
+    let answer = sandbox
+        .run(&["query", "--json", "were they the best of times?"])
+        .ok()
+        .json();
+    assert_eq!(answer["model"], "openai/gpt-6-luna");
+    let text = answer["answer"].as_str().unwrap();
+    assert!(text.starts_with("They were the best of times"), "{answer}");
+    assert!(!text.contains("[7]"), "a passage that was not given is no source: {text}");
+    let citation = &answer["citations"][0];
+    assert!(citation["quote"].as_str().unwrap().contains("best of times"), "{answer}");
+    assert_eq!(citation["estimated_times"], true, "{answer}");
+
+    // The same again, forced, and under another name: the vendor is asked for nothing that is known.
+    sandbox.run(&["index", "talk.wav"]).ok();
+    sandbox.run(&["index", "--force", "talk.wav"]).ok();
+    sandbox.write("copy.wav", short().to_wav());
+    sandbox.run(&["index", "copy.wav"]).ok();
+    assert_eq!(vendor.count("/v1/audio/transcriptions"), heard);
+}
+
+/// One model's default was sent to other vendors.
+#[test]
+fn peer_defect_06_each_vendor_gets_a_model_of_its_own() {
+    let vendor = Vendor::working();
+    let mut sandbox = vendor.sandbox();
+    for (provider, model) in [("openai", "gpt-transcribe"), ("groq", "whisper-large-v3-turbo")] {
+        sandbox.set("AUDIORAG_STT_PROVIDER", provider);
+        let shown = sandbox.run(&["config", "show", "--json"]).ok().json();
+        let settings = shown["settings"].as_array().unwrap();
+        let found = settings.iter().find(|entry| entry["key"] == "stt.model").unwrap();
+        assert_eq!(found["value"], model, "{found}");
+    }
+}
+
+/// Calls blocked the event loop; here many recordings are under way at a vendor that takes its time.
+#[test]
+fn peer_defect_12_requests_run_side_by_side() {
+    let vendor = Vendor::answering(|_, request| {
+        let reply = work(request);
+        if request.path() == "/v1/audio/transcriptions" {
+            return reply.after(std::time::Duration::from_millis(400));
+        }
+        reply
+    });
+    let mut sandbox = vendor.sandbox();
+    sandbox.set("AUDIORAG_INDEX_SOURCE_CONCURRENCY", "4");
+    for name in ["b.wav", "c.wav", "d.wav"] {
+        let mut wav = short().to_wav();
+        // Other bytes, so that it is another recording.
+        let last = wav.len() - 1;
+        wav[last] = name.as_bytes()[0];
+        sandbox.write(name, wav);
+    }
+    sandbox.run(&["index", "."]).ok();
+    assert!(vendor.count("/v1/audio/transcriptions") >= 4);
+    assert!(
+        vendor.server.accepted_connections() >= 3,
+        "requests waited for each other: {} connections",
+        vendor.server.accepted_connections()
+    );
+}
+
+#[test]
+fn the_key_is_found_nowhere() {
+    let vendor = Vendor::working();
+    let sandbox = vendor.sandbox();
+    for command in [
+        &["-vvv", "--log-format", "json", "index", "talk.wav"][..],
+        &["-vvv", "query", "best of times"],
+        &["-vvv", "--json", "search", "best of times"],
+        &["config", "show"],
+        &["config", "show", "--json"],
+        &["doctor"],
+        &["doctor", "--json"],
+        &["list", "--json"],
+        &["cache", "info"],
+    ] {
+        shows_no_key(&sandbox.run(command).ok());
+    }
+    // A vendor that echoes what it was sent.
+    let rude = Vendor::answering(|_, request| {
+        let echo = format!("bad key {}", request.header("authorization").unwrap_or_default());
+        Reply::json(401, json!({"error": {"message": echo, "type": "invalid_request_error"}}).to_string())
+    });
+    let sandbox = rude.sandbox();
+    for command in [
+        &["-vvv", "index", "talk.wav"][..],
+        &["-vvv", "--log-format", "json", "index", "talk.wav"],
+        &["doctor"],
+    ] {
+        shows_no_key(&sandbox.run(command).exits(4));
+    }
+    let database = std::fs::read(sandbox.path("home/.local/share/audiorag/audiorag.db")).unwrap();
+    assert!(!database.windows(CANARY.len()).any(|bytes| bytes == CANARY.as_bytes()));
+}
+
+#[test]
+fn a_used_up_quota_stops_the_run_and_says_so() {
+    let vendor = Vendor::answering(|_, request| match request.path() {
+        "/v1/audio/transcriptions" => Reply::json(
+            429,
+            json!({"error": {"message": "You exceeded your current quota", "type": "insufficient_quota",
+                             "code": "insufficient_quota"}})
+            .to_string(),
+        ),
+        _ => work(request),
+    });
+    let sandbox = vendor.sandbox();
+    let run = sandbox.run(&["index", "talk.wav"]).exits(5);
+    assert!(run.stderr.contains("You exceeded your current quota"), "{run:?}");
+    // Asked once for each part in flight, and not again.
+    assert!(vendor.count("/v1/audio/transcriptions") <= 2, "{run:?}");
+}
+
+#[test]
+fn an_outage_is_survived_and_a_rate_limit_waited_for() {
+    let vendor = Vendor::answering(|number, request| match number {
+        1 => Reply::status(503),
+        2 => Reply::json(429, "{}").with_header("retry-after-ms", "20"),
+        _ => work(request),
+    });
+    vendor.sandbox().run(&["index", "talk.wav"]).ok();
+}
+
+#[test]
+fn the_doctor_tells_causes_apart() {
+    let vendor = Vendor::working();
+    let mut sandbox = vendor.sandbox();
+    sandbox.run(&["doctor"]).ok();
+
+    sandbox.set("OPENAI_BASE_URL", "http://127.0.0.1:9/v1");
+    let run = sandbox.run(&["doctor"]).exits(4);
+    assert!(run.stdout.contains("refused"), "{run:?}");
+
+    let denied = Vendor::answering(|_, _| Reply::json(401, r#"{"error": {"message": "no such key"}}"#));
+    sandbox.set("OPENAI_BASE_URL", denied.server.url("/v1"));
+    let run = sandbox.run(&["doctor"]).exits(4);
+    assert!(run.stdout.contains("no such key"), "{run:?}");
+    assert!(run.stdout.contains("check OPENAI_API_KEY"), "{run:?}");
+
+    sandbox.unset("OPENAI_API_KEY");
+    sandbox.set("AUDIORAG_STT_PROVIDER", "deepgram");
+    sandbox.unset("AUDIORAG_OFFLINE");
+    let run = sandbox.run(&["doctor"]).exits(4);
+    assert!(run.stdout.contains("set DEEPGRAM_API_KEY"), "{run:?}");
+}
+
+#[test]
+fn offline_keeps_everything_on_this_machine() {
+    let vendor = Vendor::working();
+    let mut sandbox = vendor.sandbox();
+    sandbox.unset("OPENAI_BASE_URL");
+    let run = sandbox.run(&["index", "talk.wav"]).exits(4);
+    assert!(run.stderr.contains("`offline` is set"), "{run:?}");
+    assert!(vendor.server.requests().is_empty());
+}
+
+#[test]
+fn a_model_with_an_announced_end_is_warned_about() {
+    let vendor = Vendor::working();
+    let mut sandbox = vendor.sandbox();
+    sandbox.set("AUDIORAG_STT_MODEL", "whisper-1");
+    let run = sandbox.run(&["list"]).ok();
+    assert!(run.stderr.contains("2027-02-26"), "{run:?}");
+    assert!(run.stderr.contains("gpt-transcribe"), "{run:?}");
+}
