@@ -71,8 +71,14 @@ const fn priced(id: &'static str, about: &'static str, usd: f64) -> Model {
 /// The version of the interface (<https://platform.claude.com/docs/en/api/versioning>; SDK 2.12.0 sends it).
 const VERSION: &str = "2026-10-21";
 
-/// Models that take `thinking: disabled`; the table of the page named above says which ones always think.
-const CAN_STOP_THINKING: &[&str] = &["claude-haiku-5", "claude-sonnet-5"];
+/// How to switch thinking off in models that think unless told otherwise. The others always think, such as
+/// claude-opus-5-5, or only when told to
+/// (<https://platform.claude.com/docs/en/models/sonnet-5-5/whats-new-sonnet-5-5>, and
+/// <https://docs.apiyi.com/en/live/2026-11/claude-thinking-guide-refresh>, 2026-11-23).
+const WITHOUT_THINKING: &[(&str, &str)] = &[
+    ("claude-haiku-5-5", "disabled"),
+    ("claude-sonnet-5-5", "between_tools"),
+];
 
 /// Tokens of context and of answer of the models above.
 const CONTEXT: usize = 1_000_000;
@@ -123,17 +129,18 @@ struct AnthropicGenerator {
 }
 
 impl AnthropicGenerator {
-    fn can_stop_thinking(&self) -> bool {
-        CAN_STOP_THINKING
+    /// The value of `thinking.type` that switches it off, where there is one.
+    fn without_thinking(&self) -> Option<&'static str> {
+        WITHOUT_THINKING
             .iter()
-            .any(|name| self.info.model.starts_with(name))
+            .find(|(model, _)| self.info.model.starts_with(model))
+            .map(|(_, value)| *value)
     }
 
     fn room(&self) -> u32 {
-        if self.can_stop_thinking() {
-            0
-        } else {
-            ROOM_TO_THINK
+        match self.without_thinking() {
+            Some(_) => 0,
+            None => ROOM_TO_THINK,
         }
     }
 }
@@ -165,8 +172,8 @@ impl Generator for AnthropicGenerator {
             "messages": [{"role": "user", "content": [{"type": "text", "text": request.user}]}],
             "stream": true,
         });
-        if self.can_stop_thinking() {
-            put(&mut body, "thinking", json!({"type": "disabled"}));
+        if let Some(value) = self.without_thinking() {
+            put(&mut body, "thinking", json!({ "type": value }));
         }
         let call = Call::post("v1/messages").json(&body);
         let events = self.service.events(&call).await?;

@@ -197,10 +197,13 @@ fn build_transcriber(ctx: &VendorContext<'_>) -> Result<Arc<dyn Transcriber>> {
         Some("diarized_json") => manner.format = Format::DiarizedJson,
         _ => {}
     }
+    let mut info = info(&model);
+    // The same model returns something else in another format, so caches must tell them apart.
+    info.version = info.version * 10 + manner.format as u32;
     Ok(Arc::new(OpenAiTranscriber {
         service,
         own,
-        info: info(&model),
+        info,
         manner,
     }))
 }
@@ -285,10 +288,9 @@ fn build_generator(ctx: &VendorContext<'_>) -> Result<Arc<dyn Generator>> {
         service,
         own,
         info: info(&model),
-        responses: match ctx.value("openai.dialect") {
-            Some(dialect) => dialect == "responses",
-            None => own,
-        },
+        responses: ctx
+            .value("openai.dialect")
+            .map_or(own, |dialect| dialect == "responses"),
         context_tokens,
         chat: Chat {
             vendor: "openai",
@@ -357,6 +359,8 @@ impl Generator for OpenAiGenerator {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use audiorag_core::Secret;
+    use std::collections::BTreeMap;
 
     #[test]
     fn openais_own_hosts_are_told_from_others() {
@@ -395,5 +399,42 @@ mod tests {
             (Format::VerboseJson, "language")
         );
         assert_eq!(manner("gpt-4o-transcribe-diarize").prompt, 0);
+    }
+
+    /// What is made at OpenAI's own address, without reaching it.
+    fn with_own<T>(model: &str, make: impl FnOnce(&VendorContext<'_>) -> T) -> T {
+        let http = crate::http::HttpClient::new(&crate::http::HttpSettings::default()).unwrap();
+        // The host decides; a machine without root certificates has no TLS.
+        let values = BTreeMap::from([("openai.base_url", "http://api.openai.com/v1".to_owned())]);
+        let secrets = BTreeMap::from([("openai.api_key", Secret::new("k"))]);
+        make(&VendorContext {
+            values: &values,
+            secrets: &secrets,
+            model: Some(model),
+            dimensions: None,
+            notes: None,
+            http: &http,
+        })
+    }
+
+    #[test]
+    fn openais_own_whisper_measures_words() {
+        let limits = |model| with_own(model, |ctx| build_transcriber(ctx).unwrap().limits());
+        assert!(limits("whisper-1").word_times);
+        assert!(!limits("gpt-transcribe").segment_times);
+        assert!(limits("gpt-4o-transcribe-diarize").speakers);
+        let version = |model| with_own(model, |ctx| build_transcriber(ctx).unwrap().info().version);
+        assert_ne!(version("whisper-1"), version("gpt-transcribe"));
+    }
+
+    #[test]
+    fn openais_own_default_answers_without_thinking() {
+        let limits = |model| with_own(model, |ctx| build_generator(ctx).unwrap().limits());
+        assert_eq!(limits("gpt-6-luna").context_tokens, CONTEXT_LUNA);
+        assert_eq!(limits("gpt-4.1").context_tokens, CONTEXT);
+        assert_eq!(
+            limits("gpt-5-mini").context_tokens,
+            CONTEXT - ROOM_TO_THINK as usize
+        );
     }
 }

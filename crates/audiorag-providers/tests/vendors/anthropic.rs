@@ -68,15 +68,21 @@ async fn what_is_asked_and_what_comes_back() {
 }
 
 #[tokio::test]
-async fn models_that_always_think_get_room_for_it() {
-    let server = Server::scripted([stream(MESSAGE)]).await;
-    let generator = setup(&server).model("claude-opus-5-5").generator().unwrap();
-    answer(&*generator).await.unwrap();
-    let body: Value = serde_json::from_slice(&server.requests()[0].body).unwrap();
-    assert_eq!(
-        (&body["max_tokens"], body.get("thinking")),
-        (&json!(64 + 4_096), None)
-    );
+async fn each_model_is_kept_from_thinking_in_its_own_way_or_gets_room_for_it() {
+    let server = Server::answering(|_, _| stream(MESSAGE)).await;
+    for (model, tokens, thinking) in [
+        ("claude-sonnet-5-5", 64, Some(json!({"type": "between_tools"}))),
+        ("claude-opus-5-5", 64 + 4_096, None),
+    ] {
+        answer(&*setup(&server).model(model).generator().unwrap())
+            .await
+            .unwrap();
+        let body: Value = serde_json::from_slice(&server.requests().last().unwrap().body).unwrap();
+        assert_eq!(
+            (&body["max_tokens"], body.get("thinking")),
+            (&json!(tokens), thinking.as_ref())
+        );
+    }
 }
 
 #[tokio::test]

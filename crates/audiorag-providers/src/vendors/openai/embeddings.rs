@@ -11,7 +11,7 @@ use audiorag_core::capability::{
 use audiorag_core::model::EmbeddingSpace;
 use audiorag_core::{Error, Result};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -113,17 +113,10 @@ impl Embedder for OpenAiEmbedder {
                 texts.len()
             )));
         }
-        let input: Vec<Cow<'_, str>> = texts.iter().map(|text| shortened(text)).collect();
-        let mut body = json!({
-            "model": self.space.model,
-            "input": input,
-            // A quarter of the size of numbers; other servers do not all know it.
-            "encoding_format": if self.own { "base64" } else { "float" },
-        });
-        if self.asked {
-            put(&mut body, "dimensions", json!(self.space.dimensions));
-        }
-        let call = Call::post("embeddings").json(&body).replay(Replay::Free).cap(CAP);
+        let call = Call::post("embeddings")
+            .json(&self.body(texts))
+            .replay(Replay::Free)
+            .cap(CAP);
         let answer = self
             .service
             .send(&call, |reply| {
@@ -149,6 +142,20 @@ impl Embedder for OpenAiEmbedder {
 }
 
 impl OpenAiEmbedder {
+    fn body(&self, texts: &[String]) -> Value {
+        let input: Vec<Cow<'_, str>> = texts.iter().map(|text| shortened(text)).collect();
+        let mut body = json!({
+            "model": self.space.model,
+            "input": input,
+            // Half the size of numbers; other servers do not all know it.
+            "encoding_format": if self.own { "base64" } else { "float" },
+        });
+        if self.asked {
+            put(&mut body, "dimensions", json!(self.space.dimensions));
+        }
+        body
+    }
+
     /// One vector for each text, in the order of the texts.
     fn vectors(&self, wire: Wire, count: usize) -> Result<Vec<Vec<f32>>> {
         if wire.data.len() != count {
@@ -281,5 +288,28 @@ mod tests {
             shortened(&"東".repeat(100_000)).chars().count(),
             MAX_TOKENS * 3 / 4
         );
+    }
+
+    #[test]
+    fn openai_itself_is_asked_for_base64() {
+        let http = crate::http::HttpClient::new(&crate::http::HttpSettings::default()).unwrap();
+        let mut embedder = OpenAiEmbedder {
+            service: http.service("openai", "http://localhost/v1").unwrap().build(),
+            own: true,
+            info: super::super::info("text-embedding-3-large"),
+            space: EmbeddingSpace {
+                provider: "openai".to_owned(),
+                model: "text-embedding-3-large".to_owned(),
+                dimensions: 2,
+            },
+            asked: true,
+        };
+        let body = embedder.body(&["one".to_owned()]);
+        assert_eq!(
+            body,
+            json!({"model": "text-embedding-3-large", "input": ["one"], "encoding_format": "base64", "dimensions": 2})
+        );
+        embedder.own = false;
+        assert_eq!(embedder.body(&[])["encoding_format"], "float");
     }
 }

@@ -193,7 +193,7 @@ async fn the_format_can_be_chosen() {
 #[tokio::test]
 async fn word_times_place_text_that_came_without_segments() {
     let body = r#"{"text":"Go on. Stop now.","segments":null,"words":[
-        {"word":"Go","start":0.5,"end":0.7},{"word":"on.","start":0.7,"end":1.0},
+        {"word":"Go","start":0.5,"end":0.7,"probability":0.75},{"word":"on.","start":0.7,"end":1.0},
         {"word":"Stop","start":8.0,"end":8.5},{"word":"now.","start":8.5,"end":9.0}]}"#;
     let server = Server::scripted([Reply::json(200, body)]).await;
     let setup = Setup::new("openai").at(&server, "/v1").model("whisper-1");
@@ -205,6 +205,7 @@ async fn word_times_place_text_that_came_without_segments() {
         .unwrap()
         .transcript
         .segments;
+    assert_eq!(segments[0].words[0].confidence, Some(0.75));
     let spans: Vec<Span> = segments.iter().map(|segment| segment.span).collect();
     assert_eq!(
         spans,
