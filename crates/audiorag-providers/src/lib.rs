@@ -8,3 +8,5 @@ pub mod http;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod vendors;
+#[cfg(feature = "http")]
+mod wire;

@@ -4,9 +4,19 @@
 //! `pub(super) const VENDOR: Vendor`, add its `mod` line, its line in [`VENDORS`] and its line in [`KNOWN`], and its
 //! feature in two `Cargo.toml`. Settings, registry, `doctor` and `docs/providers.md` read this table.
 
+#[cfg(feature = "assemblyai")]
+mod assemblyai;
+#[cfg(feature = "cohere")]
+mod cohere;
 mod context;
+#[cfg(feature = "deepgram")]
+mod deepgram;
+#[cfg(feature = "elevenlabs")]
+mod elevenlabs;
 #[cfg(feature = "local")]
 mod local;
+#[cfg(feature = "voyage")]
+mod voyage;
 
 pub use context::VendorContext;
 
@@ -239,15 +249,32 @@ impl Vendor {
 
 /// The vendors that are compiled in.
 pub const VENDORS: &[Vendor] = &[
+    #[cfg(feature = "assemblyai")]
+    assemblyai::VENDOR,
+    #[cfg(feature = "cohere")]
+    cohere::VENDOR,
+    #[cfg(feature = "deepgram")]
+    deepgram::VENDOR,
+    #[cfg(feature = "elevenlabs")]
+    elevenlabs::VENDOR,
     #[cfg(feature = "local")]
     local::VENDOR,
+    #[cfg(feature = "voyage")]
+    voyage::VENDOR,
 ];
 
 /// Every vendor with code in this crate, compiled in or not, and what it offers: enough to name the feature that is
 /// missing.
 pub const KNOWN: &[(&str, &[Capability])] = {
-    use Capability::{Embed, Transcribe};
-    &[("local", &[Transcribe, Embed])]
+    use Capability::{Embed, Rerank, Transcribe};
+    &[
+        ("assemblyai", &[Transcribe]),
+        ("cohere", &[Transcribe, Embed, Rerank]),
+        ("deepgram", &[Transcribe]),
+        ("elevenlabs", &[Transcribe]),
+        ("local", &[Transcribe, Embed]),
+        ("voyage", &[Embed, Rerank]),
+    ]
 };
 
 /// The vendor called `id`, if it is compiled in.
