@@ -70,13 +70,21 @@ const VERSION: u32 = 1;
 const DEFAULT: &str = "universal-3-5-pro";
 /// Knows the 99 languages that the other models do not all know; named second, it takes over for those.
 const FALLBACK: &str = "universal-2";
-const PRICES: &str = "assemblyai.com/pricing, quoted in github.com/api-evangelist/assemblyai; speakers not included";
+const PRICES: &str =
+    "assemblyai.com/pricing, quoted in github.com/api-evangelist/assemblyai; speakers not included";
 
 /// From the page on model selection and the release notes of Vercel's SDK, November 2026.
 const MODELS: &[Model] = &[
-    Model::new(DEFAULT, "18 languages, else universal-2; words, speakers; takes key terms").priced(per_hour(0.21)),
+    Model::new(
+        DEFAULT,
+        "18 languages, else universal-2; words, speakers; takes key terms",
+    )
+    .priced(per_hour(0.21)),
     Model::new(FALLBACK, "99 languages; words, speakers").priced(per_hour(0.15)),
-    Model::new("universal-3-pro", "6 languages, else universal-2; words, speakers; takes key terms"),
+    Model::new(
+        "universal-3-pro",
+        "6 languages, else universal-2; words, speakers; takes key terms",
+    ),
 ];
 
 const fn per_hour(usd: f64) -> Price {
@@ -174,8 +182,14 @@ impl AssemblyAi {
         let created = self.service.json::<Job>(&call).await?;
         *requests += uploaded.requests + created.requests;
         let id = created.value.id;
-        if id.is_empty() || !id.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter)) {
-            return Err(Error::protocol("AssemblyAI names a job in a way that fits no address"));
+        if id.is_empty()
+            || !id
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter))
+        {
+            return Err(Error::protocol(
+                "AssemblyAI names a job in a way that fits no address",
+            ));
         }
         Ok(id)
     }
@@ -225,7 +239,11 @@ impl AssemblyAi {
 }
 
 fn refine(refusal: &Refusal<'_>) -> Refinement {
-    let said = refusal.body.get("error").and_then(Value::as_str).unwrap_or_default();
+    let said = refusal
+        .body
+        .get("error")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let (kind, hint) = match refusal.status {
         400 if said.contains("balance") || said.contains("top up") => (Some(ErrorKind::Budget), None),
         400 if said.contains("speech_model") => (
@@ -313,9 +331,11 @@ impl Transcriber for AssemblyAi {
     async fn health_check(&self) -> Health {
         let started = std::time::Instant::now();
         let call = Call::get("v2/transcript").query("limit", "1");
-        let outcome = self.service.json::<Listed>(&call).await.map(|_| {
-            format!("the key is accepted; {} is not checked", self.info.model)
-        });
+        let outcome = self
+            .service
+            .json::<Listed>(&call)
+            .await
+            .map(|_| format!("the key is accepted; {} is not checked", self.info.model));
         health_of(outcome, started.elapsed())
     }
 }
@@ -327,9 +347,10 @@ fn transcript(job: Job, asked: Option<&str>, part: Span) -> Result<PartTranscrip
     }
     let said = job.text.is_some_and(|text| !text.trim().is_empty());
     let turns = match job.utterances {
-        Some(utterances) if !utterances.is_empty() => {
-            utterances.into_iter().map(Utterance::turn).collect::<Result<_>>()?
-        }
+        Some(utterances) if !utterances.is_empty() => utterances
+            .into_iter()
+            .map(Utterance::turn)
+            .collect::<Result<_>>()?,
         _ => {
             let words = job.words.unwrap_or_default().into_iter().map(JobWord::spoken);
             vec![Turn {
@@ -340,7 +361,9 @@ fn transcript(job: Job, asked: Option<&str>, part: Span) -> Result<PartTranscrip
     };
     let segments = segments(turns, part);
     if said && segments.is_empty() {
-        return Err(Error::protocol("AssemblyAI answers with text but without its words"));
+        return Err(Error::protocol(
+            "AssemblyAI answers with text but without its words",
+        ));
     }
     Ok(PartTranscript {
         segments,
@@ -355,7 +378,13 @@ fn failure(said: String) -> Result<()> {
     if holds(&["no spoken audio", "duration is too short"]) {
         return Ok(());
     }
-    let error = if holds(&["server error", "internal", "try again", "please retry", "download error"]) {
+    let error = if holds(&[
+        "server error",
+        "internal",
+        "try again",
+        "please retry",
+        "download error",
+    ]) {
         Error::unavailable("a job failed at AssemblyAI").with_hint("run it again")
     } else {
         Error::input("AssemblyAI cannot transcribe this audio")
@@ -398,7 +427,11 @@ impl Utterance {
     fn turn(self) -> Result<Turn> {
         Ok(Turn {
             written: Some((self.text, probability(self.confidence))),
-            words: self.words.into_iter().map(JobWord::spoken).collect::<Result<_>>()?,
+            words: self
+                .words
+                .into_iter()
+                .map(JobWord::spoken)
+                .collect::<Result<_>>()?,
         })
     }
 }
@@ -435,8 +468,14 @@ mod tests {
         failure("language_detection cannot be performed on files with no spoken audio.".into()).unwrap();
         let kinds = [
             ("Internal server error", ErrorKind::Unavailable),
-            ("Download error, unable to download the file", ErrorKind::Unavailable),
-            ("Transcoding failed. File does not appear to contain audio", ErrorKind::Input),
+            (
+                "Download error, unable to download the file",
+                ErrorKind::Unavailable,
+            ),
+            (
+                "Transcoding failed. File does not appear to contain audio",
+                ErrorKind::Input,
+            ),
         ];
         for (said, kind) in kinds {
             let error = failure(said.to_owned()).unwrap_err();
@@ -453,6 +492,9 @@ mod tests {
         );
         let found = transcript(job.unwrap(), None, Span::from_millis(0, 1_000)).unwrap();
         assert_eq!(found.segments[0].span, Span::from_millis(250, 650));
-        assert_eq!((found.segments[0].speaker.clone(), found.language.as_deref()), (None, Some("en")));
+        assert_eq!(
+            (found.segments[0].speaker.clone(), found.language.as_deref()),
+            (None, Some("en"))
+        );
     }
 }

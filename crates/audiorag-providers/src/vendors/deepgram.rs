@@ -131,7 +131,9 @@ fn refine(refusal: &Refusal<'_>) -> Refinement {
             ..Refinement::default()
         },
         403 => Refinement {
-            hint: Some("the project of this Deepgram key may not use what was asked for: check its model access"),
+            hint: Some(
+                "the project of this Deepgram key may not use what was asked for: check its model access",
+            ),
             ..Refinement::default()
         },
         _ => Refinement::default(),
@@ -182,7 +184,10 @@ impl Transcriber for Deepgram {
         let found = self.service.json::<Projects>(&Call::get("projects")).await;
         let outcome = found.map(|answer| {
             let count = answer.value.projects.len();
-            format!("the key is accepted for {count} projects; {} is not checked", self.info.model)
+            format!(
+                "the key is accepted for {count} projects; {} is not checked",
+                self.info.model
+            )
         });
         health_of(outcome, started.elapsed())
     }
@@ -203,11 +208,16 @@ fn transcript(listened: Listened, asked: Option<&str>, part: Span) -> Result<Par
             words: words.collect::<Result<_>>()?,
         }]
     } else {
-        utterances.into_iter().map(Utterance::turn).collect::<Result<_>>()?
+        utterances
+            .into_iter()
+            .map(Utterance::turn)
+            .collect::<Result<_>>()?
     };
     let segments = segments(turns, part);
     if said && segments.is_empty() {
-        return Err(Error::protocol("Deepgram answers with text but without its words"));
+        return Err(Error::protocol(
+            "Deepgram answers with text but without its words",
+        ));
     }
     Ok(PartTranscript { segments, language })
 }
@@ -253,7 +263,11 @@ impl Utterance {
     fn turn(self) -> Result<Turn> {
         Ok(Turn {
             written: Some((self.transcript, probability(self.confidence))),
-            words: self.words.into_iter().map(HeardWord::spoken).collect::<Result<_>>()?,
+            words: self
+                .words
+                .into_iter()
+                .map(HeardWord::spoken)
+                .collect::<Result<_>>()?,
         })
     }
 }
@@ -286,7 +300,11 @@ mod tests {
     use super::*;
 
     fn heard(json: &str) -> Result<PartTranscript> {
-        transcript(serde_json::from_str(json).unwrap(), Some("pt-BR"), Span::from_millis(0, 5_000))
+        transcript(
+            serde_json::from_str(json).unwrap(),
+            Some("pt-BR"),
+            Span::from_millis(0, 5_000),
+        )
     }
 
     #[test]
@@ -300,7 +318,10 @@ mod tests {
         .unwrap();
         assert_eq!(found.language.as_deref(), Some("pt"));
         let segment = &found.segments[0];
-        assert_eq!((segment.text.as_str(), segment.speaker.as_deref()), ("Two words", Some("speaker 1")));
+        assert_eq!(
+            (segment.text.as_str(), segment.speaker.as_deref()),
+            ("Two words", Some("speaker 1"))
+        );
         assert_eq!(segment.span, Span::from_millis(100, 900));
         assert_eq!(segment.confidence, Some(0.9));
     }

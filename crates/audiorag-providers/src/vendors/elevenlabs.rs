@@ -54,7 +54,10 @@ const DEFAULT: &str = "scribe_v2";
 
 /// From the capability guide; the package also speaks of `scribe_v3`, which the guide does not list yet.
 const MODELS: &[Model] = &[
-    Model::new("scribe_v2", "90 languages and more, words, up to 32 speakers; takes key terms"),
+    Model::new(
+        "scribe_v2",
+        "90 languages and more, words, up to 32 speakers; takes key terms",
+    ),
     Model::new("scribe_v1", "99 languages, words, up to 32 speakers"),
 ];
 
@@ -115,8 +118,15 @@ impl Scribe {
         if let Some(language) = &request.language {
             fields.push(Field::Text("language_code", primary(language)));
         }
-        let listed = terms(request.prompt.as_deref(), MAX_TERMS, MAX_TERM_WORDS, MAX_TERM_LETTERS);
-        let allowed = listed.into_iter().filter(|term| !term.contains(FORBIDDEN_IN_TERMS));
+        let listed = terms(
+            request.prompt.as_deref(),
+            MAX_TERMS,
+            MAX_TERM_WORDS,
+            MAX_TERM_LETTERS,
+        );
+        let allowed = listed
+            .into_iter()
+            .filter(|term| !term.contains(FORBIDDEN_IN_TERMS));
         fields.extend(allowed.map(|term| Field::Text("keyterms", term)));
         fields.push(Field::File("file", "part.wav", "audio/wav", wav));
         fields
@@ -213,13 +223,17 @@ fn transcript(chunk: Chunk, part: Span) -> Result<PartTranscript> {
                 text: word.text,
                 lead: std::mem::take(&mut spaces),
                 confidence: probability(word.logprob.map(f64::exp)),
-                speaker: word.speaker_id.map(|id| speaker(id.trim_start_matches("speaker_"))),
+                speaker: word
+                    .speaker_id
+                    .map(|id| speaker(id.trim_start_matches("speaker_"))),
             }),
             _ => {}
         }
     }
     if words.is_empty() && !chunk.text.trim().is_empty() && !chunk.text.trim_start().starts_with('(') {
-        return Err(Error::protocol("ElevenLabs answers with text but without its words"));
+        return Err(Error::protocol(
+            "ElevenLabs answers with text but without its words",
+        ));
     }
     let turn = Turn { written: None, words };
     Ok(PartTranscript {
@@ -276,7 +290,10 @@ mod tests {
         assert_eq!(found.segments[0].text, "東京です");
         assert_eq!(found.segments[0].words[1].confidence, Some(0.5));
         assert_eq!(found.segments[0].speaker, None);
-        assert_eq!((language("en"), language("xyz")), ("en".to_owned(), "xyz".to_owned()));
+        assert_eq!(
+            (language("en"), language("xyz")),
+            ("en".to_owned(), "xyz".to_owned())
+        );
     }
 
     #[test]

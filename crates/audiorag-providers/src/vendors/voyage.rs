@@ -42,8 +42,12 @@ pub(super) const VENDOR: Vendor = Vendor {
                   with al-, Voyage's own for all others.",
         },
     ],
-    embed: Some(Offer::new(EMBEDDERS, |ctx| Ok(Arc::new(VoyageEmbedder::new(ctx)?)))),
-    rerank: Some(Offer::new(RERANKERS, |ctx| Ok(Arc::new(VoyageReranker::new(ctx)?)))),
+    embed: Some(Offer::new(EMBEDDERS, |ctx| {
+        Ok(Arc::new(VoyageEmbedder::new(ctx)?))
+    })),
+    rerank: Some(Offer::new(RERANKERS, |ctx| {
+        Ok(Arc::new(VoyageReranker::new(ctx)?))
+    })),
     ..Vendor::NONE
 };
 
@@ -72,13 +76,30 @@ const LISTED: &str = "clawhub.ai voyageai-skill references/models.md";
 /// From the reference of the embeddings API, November 2026.
 const EMBEDDERS: &[Model] = &[
     Model::new(EMBEDDER, "1024 dimensions, or 256, 512, 2048; 32,000 tokens").priced(price(0.06, LISTED)),
-    Model::new("voyage-4-large", "1024 dimensions, or 256, 512, 2048; 32,000 tokens").priced(price(0.12, LISTED)),
-    Model::new("voyage-4-lite", "1024 dimensions, or 256, 512, 2048; 32,000 tokens").priced(price(0.02, LISTED)),
-    Model::new("voyage-3-large", "1024 dimensions, or 256, 512, 2048; 32,000 tokens"),
+    Model::new(
+        "voyage-4-large",
+        "1024 dimensions, or 256, 512, 2048; 32,000 tokens",
+    )
+    .priced(price(0.12, LISTED)),
+    Model::new(
+        "voyage-4-lite",
+        "1024 dimensions, or 256, 512, 2048; 32,000 tokens",
+    )
+    .priced(price(0.02, LISTED)),
+    Model::new(
+        "voyage-3-large",
+        "1024 dimensions, or 256, 512, 2048; 32,000 tokens",
+    ),
     Model::new("voyage-3.5", "1024 dimensions, or 256, 512, 2048; 32,000 tokens"),
-    Model::new("voyage-3.5-lite", "1024 dimensions, or 256, 512, 2048; 32,000 tokens"),
-    Model::new("voyage-code-3", "for code; 1024 dimensions, or 256, 512, 2048; 32,000 tokens")
-        .priced(price(0.18, LISTED)),
+    Model::new(
+        "voyage-3.5-lite",
+        "1024 dimensions, or 256, 512, 2048; 32,000 tokens",
+    ),
+    Model::new(
+        "voyage-code-3",
+        "for code; 1024 dimensions, or 256, 512, 2048; 32,000 tokens",
+    )
+    .priced(price(0.18, LISTED)),
     Model::new("voyage-finance-2", "for finance; 1024 dimensions, 32,000 tokens").priced(price(0.12, LISTED)),
     Model::new("voyage-law-2", "for law; 1024 dimensions, 16,000 tokens").priced(price(0.12, LISTED)),
 ];
@@ -135,7 +156,11 @@ fn service(ctx: &VendorContext<'_>) -> Result<Service> {
 }
 
 fn refine(refusal: &Refusal<'_>) -> Refinement {
-    let said = refusal.body.get("detail").and_then(Value::as_str).unwrap_or_default();
+    let said = refusal
+        .body
+        .get("detail")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let about_the_model = said.contains("Model ") || said.contains("model name");
     if refusal.status == 400 && about_the_model && said.contains("not supported") {
         return Refinement {
@@ -194,7 +219,11 @@ impl Embedder for VoyageEmbedder {
     fn limits(&self) -> EmbedderLimits {
         EmbedderLimits {
             max_batch: MAX_BATCH,
-            max_input_tokens: if self.info.model == "voyage-law-2" { 16_000 } else { 32_000 },
+            max_input_tokens: if self.info.model == "voyage-law-2" {
+                16_000
+            } else {
+                32_000
+            },
             max_batch_tokens: Some(max_batch_tokens(&self.info.model)),
             concurrency: CONCURRENCY,
         }
@@ -240,8 +269,12 @@ impl Embedder for VoyageEmbedder {
         let started = Instant::now();
         // Voyage has no route that only checks a key. A word costs next to nothing, and checks the model as well.
         let outcome = self.embed(&["hello".to_owned()], InputType::Query).await;
-        let outcome =
-            outcome.map(|_| format!("{} answers with {} dimensions", self.info.model, self.space.dimensions));
+        let outcome = outcome.map(|_| {
+            format!(
+                "{} answers with {} dimensions",
+                self.info.model, self.space.dimensions
+            )
+        });
         health_of(outcome, started.elapsed())
     }
 }
@@ -345,7 +378,10 @@ mod tests {
     fn the_key_decides_where_voyage_is() {
         let http = HttpClient::new(&HttpSettings::default()).unwrap();
         let address = |key: &str, base: Option<&str>| {
-            let values = base.map(|base| ("voyage.base_url", base.to_owned())).into_iter().collect();
+            let values = base
+                .map(|base| ("voyage.base_url", base.to_owned()))
+                .into_iter()
+                .collect();
             let secrets = BTreeMap::from([("voyage.api_key", Secret::new(key))]);
             let ctx = VendorContext {
                 values: &values,
@@ -359,7 +395,10 @@ mod tests {
         };
         assert_eq!(address("pa-canary", None), BASE_URL);
         assert_eq!(address("al-canary", None), MONGODB_URL);
-        assert_eq!(address("al-canary", Some("http://127.0.0.1:1/v1")), "http://127.0.0.1:1/v1");
+        assert_eq!(
+            address("al-canary", Some("http://127.0.0.1:1/v1")),
+            "http://127.0.0.1:1/v1"
+        );
     }
 
     #[test]

@@ -16,7 +16,9 @@ pub(crate) const LONGEST_PART: MediaTime = MediaTime::from_seconds(3_600);
 pub(crate) async fn encoded(request: &TranscribeRequest, longest: MediaTime) -> Result<Bytes> {
     let length = request.span().duration();
     if length > longest {
-        return Err(Error::input(format!("a part of {length} where {longest} is the longest")));
+        return Err(Error::input(format!(
+            "a part of {length} where {longest} is the longest"
+        )));
     }
     let samples = request.samples.clone();
     tokio::task::spawn_blocking(move || wav::encode(&samples))
@@ -46,7 +48,10 @@ mod tests {
             language: None,
             prompt: None,
         };
-        assert_eq!(encoded(&request, MediaTime::from_seconds(2)).await.unwrap().len(), 64_044);
+        assert_eq!(
+            encoded(&request, MediaTime::from_seconds(2)).await.unwrap().len(),
+            64_044
+        );
         let error = encoded(&request, MediaTime::from_seconds(1)).await.unwrap_err();
         assert_eq!(error.kind(), audiorag_core::ErrorKind::Input);
     }
@@ -55,6 +60,9 @@ mod tests {
     fn patience_grows_with_the_audio() {
         assert_eq!(patience(MediaTime::from_seconds(5)), Duration::from_mins(1));
         assert_eq!(patience(MediaTime::from_seconds(600)), Duration::from_secs(330));
-        assert_eq!((primary("pt_BR"), primary("EN")), ("pt".to_owned(), "en".to_owned()));
+        assert_eq!(
+            (primary("pt_BR"), primary("EN")),
+            ("pt".to_owned(), "en".to_owned())
+        );
     }
 }

@@ -18,8 +18,12 @@ pub(crate) fn dimensions(model: &str, asked: Option<usize>, known: &[Sizes]) -> 
         (Some((_, _, sizes)), Some(asked)) if sizes.contains(&asked) => Ok((asked, sizes.len() > 1)),
         (Some((_, _, sizes)), Some(asked)) => {
             let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
-            Err(Error::config(format!("{model} does not give {asked} dimensions"))
-                .with_hint(format!("set AUDIORAG_EMBEDDING_DIMENSIONS to {}", sizes.join(", "))))
+            Err(
+                Error::config(format!("{model} does not give {asked} dimensions")).with_hint(format!(
+                    "set AUDIORAG_EMBEDDING_DIMENSIONS to {}",
+                    sizes.join(", ")
+                )),
+            )
         }
         (None, Some(asked)) => Ok((asked, true)),
         (None, None) => Err(Error::config(format!(
@@ -35,7 +39,9 @@ pub(crate) fn dimensions(model: &str, asked: Option<usize>, known: &[Sizes]) -> 
 /// [`Input`](audiorag_core::ErrorKind::Input), which is the caller's mistake.
 pub(crate) fn check_count(what: &str, count: usize, most: usize) -> Result<()> {
     if count > most {
-        return Err(Error::input(format!("{count} {what} in a call of at most {most}")));
+        return Err(Error::input(format!(
+            "{count} {what} in a call of at most {most}"
+        )));
     }
     Ok(())
 }
@@ -51,11 +57,12 @@ pub(crate) fn placed(
 ) -> Result<Vec<Vec<f32>>> {
     vectors.sort_by_key(|(index, _)| *index);
     if !vectors.iter().map(|(index, _)| *index).eq(0..count) {
-        return Err(
-            Error::protocol(format!("{} does not answer with one vector for each text", space.model))
-                .with_context("texts", count)
-                .with_context("vectors", vectors.len()),
-        );
+        return Err(Error::protocol(format!(
+            "{} does not answer with one vector for each text",
+            space.model
+        ))
+        .with_context("texts", count)
+        .with_context("vectors", vectors.len()));
     }
     vectors
         .into_iter()
@@ -114,7 +121,10 @@ mod tests {
         for (model, asked) in [("flexible", Some(9)), ("fixed", Some(2)), ("new", None)] {
             let error = dimensions(model, asked, KNOWN).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
-            assert!(error.hint().unwrap().contains("AUDIORAG_EMBEDDING_DIMENSIONS"), "{model}");
+            assert!(
+                error.hint().unwrap().contains("AUDIORAG_EMBEDDING_DIMENSIONS"),
+                "{model}"
+            );
         }
     }
 

@@ -130,7 +130,12 @@ fn mean(words: &[Word]) -> Option<f32> {
 
 /// A prompt as the terms it lists, for vendors that take terms and no sentences: what stands between commas,
 /// semicolons and line breaks, without what is longer than the vendor allows.
-pub(crate) fn terms(prompt: Option<&str>, most: usize, most_words: usize, most_letters: usize) -> Vec<String> {
+pub(crate) fn terms(
+    prompt: Option<&str>,
+    most: usize,
+    most_words: usize,
+    most_letters: usize,
+) -> Vec<String> {
     let mut terms: Vec<String> = Vec::new();
     for term in prompt.unwrap_or_default().split([',', ';', '\n']) {
         let term = term.trim();
@@ -209,8 +214,15 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_the_vendors_fault() {
-        assert_eq!(seconds(Some(1.5), Some(0.25)).unwrap(), Span::from_millis(250, 1_500));
-        for (start, end) in [(None, Some(1.0)), (Some(-1.0), Some(1.0)), (Some(0.0), Some(f64::NAN))] {
+        assert_eq!(
+            seconds(Some(1.5), Some(0.25)).unwrap(),
+            Span::from_millis(250, 1_500)
+        );
+        for (start, end) in [
+            (None, Some(1.0)),
+            (Some(-1.0), Some(1.0)),
+            (Some(0.0), Some(f64::NAN)),
+        ] {
             let error = seconds(start, end).unwrap_err();
             assert_eq!(error.kind(), audiorag_core::ErrorKind::Protocol);
         }

@@ -63,7 +63,9 @@ impl Note {
         if let Some(folder) = self.path.parent() {
             private_folder().create(folder)?;
         }
-        let temporary = self.path.with_extension(format!("{:016x}.tmp", fastrand::u64(..)));
+        let temporary = self
+            .path
+            .with_extension(format!("{:016x}.tmp", fastrand::u64(..)));
         let written = (|| {
             let mut file = private_file().open(&temporary)?;
             file.write_all(json!({ "transcript": id }).to_string().as_bytes())?;
@@ -113,7 +115,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("notes");
         let note = async |pieces: &[&'static str]| {
-            let key = pieces.iter().map(|piece| Bytes::from_static(piece.as_bytes())).collect();
+            let key = pieces
+                .iter()
+                .map(|piece| Bytes::from_static(piece.as_bytes()))
+                .collect();
             Note::of(&folder, "x", key).await.unwrap()
         };
         let first = note(&["ab", "c"]).await;
