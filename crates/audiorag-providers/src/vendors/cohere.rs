@@ -188,9 +188,7 @@ async fn health(service: &Service, model: &str, endpoint: Option<&str>) -> Healt
             Some(endpoint) if !listed.is_empty() && !listed.iter().any(|name| name == endpoint) => {
                 Err(Error::config(format!("{model} cannot {endpoint}")).with_hint("choose another model"))
             }
-            _ if model.is_deprecated == Some(true) => {
-                Ok(format!("{} is offered, but deprecated", model.name))
-            }
+            _ if found.is_deprecated == Some(true) => Ok(format!("{model} is offered, but deprecated")),
             _ => Ok(format!("{model} is offered")),
         }
     });
