@@ -59,9 +59,10 @@ fn work(request: &Request) -> Reply {
         request.target
     );
     match request.path() {
-        "/v1/audio/transcriptions" => {
-            Reply::json(200, json!({"text": SAID, "languages": [{"code": "en"}]}).to_string())
-        }
+        "/v1/audio/transcriptions" => Reply::json(
+            200,
+            json!({"text": SAID, "languages": [{"code": "en"}]}).to_string(),
+        ),
         "/v1/embeddings" => {
             let body: Value = serde_json::from_slice(&request.body).unwrap();
             let texts: Vec<&str> = match &body["input"] {
@@ -83,7 +84,10 @@ fn work(request: &Request) -> Reply {
         "/v1/chat/completions" => {
             let delta = |text: &str| {
                 let choice = json!({"index": 0, "delta": {"content": text}, "finish_reason": null});
-                format!("data: {}\n\n", json!({"object": "chat.completion.chunk", "choices": [choice]}))
+                format!(
+                    "data: {}\n\n",
+                    json!({"object": "chat.completion.chunk", "choices": [choice]})
+                )
             };
             let end = json!({"index": 0, "delta": {}, "finish_reason": "stop"});
             let body = format!(
@@ -102,17 +106,23 @@ fn work(request: &Request) -> Reply {
             let id = path.trim_start_matches("/v1/models/");
             Reply::json(200, json!({"id": id, "object": "model"}).to_string())
         }
-        other => Reply::json(404, json!({"error": {"message": format!("no route {other}")}}).to_string()),
+        other => Reply::json(
+            404,
+            json!({"error": {"message": format!("no route {other}")}}).to_string(),
+        ),
     }
 }
 
 /// Texts with words in common are near each other.
 fn bag_of_words(text: &str) -> Vec<f32> {
     let mut vector = vec![0.0; DIMENSIONS];
-    for word in text.to_lowercase().split(|letter: char| !letter.is_alphanumeric()) {
-        let slot = word
-            .bytes()
-            .fold(7_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+    for word in text
+        .to_lowercase()
+        .split(|letter: char| !letter.is_alphanumeric())
+    {
+        let slot = word.bytes().fold(7_usize, |hash, byte| {
+            hash.wrapping_mul(31).wrapping_add(byte.into())
+        });
         vector[slot % DIMENSIONS] += 1.0;
     }
     vector
@@ -141,9 +151,15 @@ fn every_stage_moves_to_a_vendor_and_nothing_is_paid_twice() {
     assert_eq!(answer["model"], "openai/gpt-6-luna");
     let text = answer["answer"].as_str().unwrap();
     assert!(text.starts_with("They were the best of times"), "{answer}");
-    assert!(!text.contains("[7]"), "a passage that was not given is no source: {text}");
+    assert!(
+        !text.contains("[7]"),
+        "a passage that was not given is no source: {text}"
+    );
     let citation = &answer["citations"][0];
-    assert!(citation["quote"].as_str().unwrap().contains("best of times"), "{answer}");
+    assert!(
+        citation["quote"].as_str().unwrap().contains("best of times"),
+        "{answer}"
+    );
     assert_eq!(citation["estimated_times"], true, "{answer}");
 
     // The same again, forced, and under another name: the vendor is asked for nothing that is known.
@@ -216,7 +232,10 @@ fn the_key_is_found_nowhere() {
     // A vendor that echoes what it was sent.
     let rude = Vendor::answering(|_, request| {
         let echo = format!("bad key {}", request.header("authorization").unwrap_or_default());
-        Reply::json(401, json!({"error": {"message": echo, "type": "invalid_request_error"}}).to_string())
+        Reply::json(
+            401,
+            json!({"error": {"message": echo, "type": "invalid_request_error"}}).to_string(),
+        )
     });
     let sandbox = rude.sandbox();
     for command in [
@@ -227,7 +246,11 @@ fn the_key_is_found_nowhere() {
         shows_no_key(&sandbox.run(command).exits(4));
     }
     let database = std::fs::read(sandbox.path("home/.local/share/audiorag/audiorag.db")).unwrap();
-    assert!(!database.windows(CANARY.len()).any(|bytes| bytes == CANARY.as_bytes()));
+    assert!(
+        !database
+            .windows(CANARY.len())
+            .any(|bytes| bytes == CANARY.as_bytes())
+    );
 }
 
 #[test]

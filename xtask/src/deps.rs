@@ -283,7 +283,11 @@ fn facade_builds(workspace: &Workspace) -> Result<Findings> {
             continue;
         }
         // Vendors share the HTTP seam; the one that speaks to PostgreSQL brings a client of its own.
-        let others: &[&str] = if feature == "pgvector" { &[] } else { &["sqlx-postgres"] };
+        let others: &[&str] = if feature == "pgvector" {
+            &[]
+        } else {
+            &["sqlx-postgres"]
+        };
         let forbidden: Vec<&str> = LOCAL_MODELS.iter().chain(others).copied().collect();
         findings.extend(pulled_in("audiorag", Some(feature), &forbidden)?);
     }

@@ -156,6 +156,7 @@ fn message_of(body: &Value) -> Option<String> {
         "/error",
         "/message",
         "/detail",
+        "/detail/message",
         "/err_msg",
         "/details",
         "/status/error",

@@ -6,9 +6,17 @@
 
 #[cfg(feature = "anthropic")]
 mod anthropic;
+#[cfg(feature = "assemblyai")]
+mod assemblyai;
 #[cfg(feature = "chroma")]
 mod chroma;
+#[cfg(feature = "cohere")]
+mod cohere;
 mod context;
+#[cfg(feature = "deepgram")]
+mod deepgram;
+#[cfg(feature = "elevenlabs")]
+mod elevenlabs;
 #[cfg(feature = "gemini")]
 mod gemini;
 #[cfg(feature = "groq")]
@@ -23,6 +31,8 @@ mod pgvector;
 mod pinecone;
 #[cfg(feature = "qdrant")]
 mod qdrant;
+#[cfg(feature = "voyage")]
+mod voyage;
 #[cfg(feature = "weaviate")]
 mod weaviate;
 
@@ -259,8 +269,16 @@ impl Vendor {
 pub const VENDORS: &[Vendor] = &[
     #[cfg(feature = "anthropic")]
     anthropic::VENDOR,
+    #[cfg(feature = "assemblyai")]
+    assemblyai::VENDOR,
     #[cfg(feature = "chroma")]
     chroma::VENDOR,
+    #[cfg(feature = "cohere")]
+    cohere::VENDOR,
+    #[cfg(feature = "deepgram")]
+    deepgram::VENDOR,
+    #[cfg(feature = "elevenlabs")]
+    elevenlabs::VENDOR,
     #[cfg(feature = "gemini")]
     gemini::VENDOR,
     #[cfg(feature = "groq")]
@@ -275,6 +293,8 @@ pub const VENDORS: &[Vendor] = &[
     pinecone::VENDOR,
     #[cfg(feature = "qdrant")]
     qdrant::VENDOR,
+    #[cfg(feature = "voyage")]
+    voyage::VENDOR,
     #[cfg(feature = "weaviate")]
     weaviate::VENDOR,
 ];
@@ -282,10 +302,14 @@ pub const VENDORS: &[Vendor] = &[
 /// Every vendor with code in this crate, compiled in or not, and what it offers: enough to name the feature that is
 /// missing.
 pub const KNOWN: &[(&str, &[Capability])] = {
-    use Capability::{Embed, Generate, Store, Transcribe};
+    use Capability::{Embed, Generate, Rerank, Store, Transcribe};
     &[
         ("anthropic", &[Generate]),
+        ("assemblyai", &[Transcribe]),
         ("chroma", &[Store]),
+        ("cohere", &[Transcribe, Embed, Rerank]),
+        ("deepgram", &[Transcribe]),
+        ("elevenlabs", &[Transcribe]),
         ("gemini", &[Embed, Generate]),
         ("groq", &[Transcribe, Generate]),
         ("local", &[Transcribe, Embed]),
@@ -293,6 +317,7 @@ pub const KNOWN: &[(&str, &[Capability])] = {
         ("pgvector", &[Store]),
         ("pinecone", &[Store]),
         ("qdrant", &[Store]),
+        ("voyage", &[Embed, Rerank]),
         ("weaviate", &[Store]),
     ]
 };

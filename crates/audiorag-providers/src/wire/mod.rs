@@ -9,6 +9,13 @@
     feature = "openai"
 ))]
 pub(crate) mod answer;
+#[cfg(any(
+    feature = "assemblyai",
+    feature = "cohere",
+    feature = "deepgram",
+    feature = "elevenlabs"
+))]
+pub(crate) mod audio;
 #[cfg(any(feature = "groq", feature = "openai"))]
 pub(crate) mod openai;
 #[cfg(any(
@@ -27,8 +34,19 @@ pub(crate) mod record_id;
     feature = "weaviate"
 ))]
 pub(crate) mod store;
-#[cfg(any(feature = "groq", feature = "openai"))]
+#[cfg(any(feature = "cohere", feature = "voyage"))]
+pub(crate) mod vectors;
+#[cfg(any(
+    feature = "assemblyai",
+    feature = "cohere",
+    feature = "deepgram",
+    feature = "elevenlabs",
+    feature = "groq",
+    feature = "openai"
+))]
 pub(crate) mod wav;
+#[cfg(any(feature = "assemblyai", feature = "deepgram", feature = "elevenlabs"))]
+pub(crate) mod words;
 
 /// Adds a field to an object.
 #[cfg(any(

@@ -20,6 +20,35 @@ mod groq;
 mod openai;
 mod stand_in;
 
+#[cfg(feature = "assemblyai")]
+mod assemblyai;
+#[cfg(feature = "cohere")]
+mod cohere;
+#[cfg(feature = "deepgram")]
+mod deepgram;
+#[cfg(feature = "elevenlabs")]
+mod elevenlabs;
+#[cfg(feature = "voyage")]
+mod voyage;
+
+#[cfg(any(
+    feature = "assemblyai",
+    feature = "cohere",
+    feature = "deepgram",
+    feature = "elevenlabs"
+))]
+mod listening;
+#[cfg(any(
+    feature = "assemblyai",
+    feature = "cohere",
+    feature = "deepgram",
+    feature = "elevenlabs",
+    feature = "voyage"
+))]
+mod setup;
+#[cfg(any(feature = "cohere", feature = "voyage"))]
+mod vectors;
+
 use audiorag_core::capability::{Embedder, Generator, Health, Transcriber};
 use audiorag_core::retry::RetryPolicy;
 use audiorag_core::{Error, ErrorKind, Result, Secret};
@@ -39,6 +68,19 @@ const COVERED: &[(&str, &[Capability])] = &[
         "openai",
         &[Capability::Transcribe, Capability::Embed, Capability::Generate],
     ),
+    #[cfg(feature = "assemblyai")]
+    ("assemblyai", &[Capability::Transcribe]),
+    #[cfg(feature = "cohere")]
+    (
+        "cohere",
+        &[Capability::Transcribe, Capability::Embed, Capability::Rerank],
+    ),
+    #[cfg(feature = "deepgram")]
+    ("deepgram", &[Capability::Transcribe]),
+    #[cfg(feature = "elevenlabs")]
+    ("elevenlabs", &[Capability::Transcribe]),
+    #[cfg(feature = "voyage")]
+    ("voyage", &[Capability::Embed, Capability::Rerank]),
 ];
 
 /// Every vendor uses its part of the helpers; all of them are meant to be here whatever is compiled in.

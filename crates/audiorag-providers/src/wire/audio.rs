@@ -1,0 +1,68 @@
+//! What goes to every speech-to-text vendor: a WAV file, a deadline, a language.
+
+use super::wav;
+use audiorag_core::capability::TranscribeRequest;
+use audiorag_core::{Error, MediaTime, Result};
+use bytes::Bytes;
+use std::time::Duration;
+
+/// The longest part that is worth holding in memory and sending in one piece: 115 MB of WAV.
+pub(crate) const LONGEST_PART: MediaTime = MediaTime::from_seconds(3_600);
+
+/// The samples of a request as a WAV file, made off the threads that wait for the network.
+///
+/// # Errors
+/// [`Input`](audiorag_core::ErrorKind::Input) when the part is longer than `longest`.
+pub(crate) async fn encoded(request: &TranscribeRequest, longest: MediaTime) -> Result<Bytes> {
+    let length = request.span().duration();
+    if length > longest {
+        return Err(Error::input(format!(
+            "a part of {length} where {longest} is the longest"
+        )));
+    }
+    let samples = request.samples.clone();
+    tokio::task::spawn_blocking(move || wav::encode(&samples))
+        .await
+        .map_err(|error| Error::internal("the audio could not be encoded").with_cause(error))
+}
+
+/// How long a vendor may take for audio of this length.
+pub(crate) fn patience(audio: MediaTime) -> Duration {
+    Duration::from_millis(30_000 + audio.as_millis() / 2).max(Duration::from_mins(1))
+}
+
+/// The language of a tag, without region and script: `pt` of `pt-BR` and of `pt_br`.
+pub(crate) fn primary(tag: &str) -> String {
+    tag.split(['-', '_']).next().unwrap_or_default().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn long_parts_are_refused_before_anything_is_sent() {
+        let request = TranscribeRequest {
+            samples: vec![0.0; 32_000].into(),
+            speech: Vec::new(),
+            language: None,
+            prompt: None,
+        };
+        assert_eq!(
+            encoded(&request, MediaTime::from_seconds(2)).await.unwrap().len(),
+            64_044
+        );
+        let error = encoded(&request, MediaTime::from_seconds(1)).await.unwrap_err();
+        assert_eq!(error.kind(), audiorag_core::ErrorKind::Input);
+    }
+
+    #[test]
+    fn patience_grows_with_the_audio() {
+        assert_eq!(patience(MediaTime::from_seconds(5)), Duration::from_mins(1));
+        assert_eq!(patience(MediaTime::from_seconds(600)), Duration::from_secs(330));
+        assert_eq!(
+            (primary("pt_BR"), primary("EN")),
+            ("pt".to_owned(), "en".to_owned())
+        );
+    }
+}
