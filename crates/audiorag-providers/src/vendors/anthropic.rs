@@ -182,7 +182,7 @@ impl Generator for AnthropicGenerator {
 
     async fn health_check(&self) -> Health {
         let start = Instant::now();
-        // Checks the key and the model at once.
+        // Checks the key and the model at once (<https://platform.claude.com/docs/en/api/models/retrieve>).
         let call = Call::get(format!("v1/models/{}", self.info.model)).timeout(Duration::from_secs(20));
         let outcome = self.service.json::<Listed>(&call).await.and_then(|answer| {
             let listed = answer.value;
