@@ -179,7 +179,7 @@ fn peer_defect_06_each_vendor_gets_a_model_of_its_own() {
         sandbox.set("AUDIORAG_STT_PROVIDER", provider);
         let shown = sandbox.run(&["config", "show", "--json"]).ok().json();
         let settings = shown["settings"].as_array().unwrap();
-        let found = settings.iter().find(|entry| entry["key"] == "stt.model").unwrap();
+        let found = settings.iter().find(|entry| entry["setting"] == "stt.model").unwrap();
         assert_eq!(found["value"], model, "{found}");
     }
 }
@@ -266,7 +266,7 @@ fn a_used_up_quota_stops_the_run_and_says_so() {
     });
     let sandbox = vendor.sandbox();
     let run = sandbox.run(&["index", "talk.wav"]).exits(5);
-    assert!(run.stderr.contains("You exceeded your current quota"), "{run:?}");
+    assert!(run.stdout.contains("You exceeded your current quota"), "{run:?}");
     // Asked once for each part in flight, and not again.
     assert!(vendor.count("/v1/audio/transcriptions") <= 2, "{run:?}");
 }
@@ -319,7 +319,7 @@ fn a_model_with_an_announced_end_is_warned_about() {
     let vendor = Vendor::working();
     let mut sandbox = vendor.sandbox();
     sandbox.set("AUDIORAG_STT_MODEL", "whisper-1");
-    let run = sandbox.run(&["list"]).ok();
+    let run = sandbox.run(&["config", "show"]).ok();
     assert!(run.stderr.contains("2027-02-26"), "{run:?}");
     assert!(run.stderr.contains("gpt-transcribe"), "{run:?}");
 }

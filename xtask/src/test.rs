@@ -2,7 +2,7 @@
 
 use crate::suites::Suites;
 use crate::workspace::Workspace;
-use crate::{models, process};
+use crate::{models, process, servers};
 use anyhow::{Result, bail};
 use std::time::Instant;
 
@@ -14,6 +14,8 @@ const TARGETS: &[&str] = &[
     "--bins",
     "--tests",
     "--examples",
+    "--features",
+    "audiorag-providers/real-servers",
 ];
 
 /// Builds the program, the tests and what they use, as `cargo test` would.
@@ -35,10 +37,14 @@ pub(crate) fn run() -> Result<()> {
     let folder = models::pull(&workspace.binary("debug"))?;
     println!("models are in {}", folder.display());
 
+    let servers = servers::install(&workspace.target_directory)?;
+
     process::headline("running the tests");
     let mut suites = Suites::default();
     let mut command = process::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    command.args(["--features", "audiorag-providers/real-servers"]);
     command
+        .envs(servers.variables())
         .env("AUDIORAG_TEST_MODELS", &folder)
         .env("CARGO_TERM_COLOR", "never");
     let status = process::stream(&mut command, |line| {
