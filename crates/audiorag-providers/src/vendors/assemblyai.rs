@@ -24,7 +24,7 @@ use audiorag_core::{Error, ErrorKind, MediaTime, Result, Span};
 use bytes::Bytes;
 use notes::Note;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,21 +144,25 @@ impl AssemblyAi {
     }
 
     /// What is asked of a job, all but its audio.
-    fn options(&self, request: &TranscribeRequest) -> Value {
+    fn options(&self, request: &TranscribeRequest) -> Map<String, Value> {
         let model = self.info.model.as_str();
         let models = if model.starts_with("universal-3") {
             vec![model, FALLBACK]
         } else {
             vec![model]
         };
-        let mut options = json!({ "speech_models": models, "speaker_labels": true });
-        match &request.language {
-            Some(language) => options["language_code"] = json!(primary(language)),
-            None => options["language_detection"] = json!(true),
-        }
+        let mut options = Map::from_iter([
+            ("speech_models".to_owned(), json!(models)),
+            ("speaker_labels".to_owned(), json!(true)),
+        ]);
+        let (field, value) = match &request.language {
+            Some(language) => ("language_code", json!(primary(language))),
+            None => ("language_detection", json!(true)),
+        };
+        options.insert(field.to_owned(), value);
         let terms = terms(request.prompt.as_deref(), MAX_TERMS, MAX_TERM_WORDS, usize::MAX);
         if !terms.is_empty() && model.starts_with("universal-3") {
-            options["keyterms_prompt"] = json!(terms);
+            options.insert("keyterms_prompt".to_owned(), json!(terms));
         }
         options
     }
@@ -168,7 +172,7 @@ impl AssemblyAi {
         &self,
         wav: Bytes,
         audio: MediaTime,
-        mut options: Value,
+        mut options: Map<String, Value>,
         requests: &mut u32,
     ) -> Result<String> {
         let upload = Call::post("v2/upload")
@@ -177,8 +181,10 @@ impl AssemblyAi {
             .replay(Replay::Free)
             .timeout(patience(audio));
         let uploaded = self.service.json::<Uploaded>(&upload).await?;
-        options["audio_url"] = json!(uploaded.value.upload_url);
-        let call = Call::post("v2/transcript").json(&options).replay(Replay::Creates);
+        options.insert("audio_url".to_owned(), json!(uploaded.value.upload_url));
+        let call = Call::post("v2/transcript")
+            .json(&Value::Object(options))
+            .replay(Replay::Creates);
         let created = self.service.json::<Job>(&call).await?;
         *requests += uploaded.requests + created.requests;
         let id = created.value.id;
@@ -290,7 +296,7 @@ impl Transcriber for AssemblyAi {
             Some(folder) => {
                 let key = vec![
                     Bytes::from(self.service.base_url()),
-                    Bytes::from(options.to_string()),
+                    Bytes::from(Value::Object(options.clone()).to_string()),
                     wav.clone(),
                 ];
                 Some(Note::of(folder, ID, key).await?)
@@ -343,7 +349,7 @@ impl Transcriber for AssemblyAi {
 /// What a job that has ended says.
 fn transcript(job: Job, asked: Option<&str>, part: Span) -> Result<PartTranscript> {
     if job.status == "error" {
-        return failure(job.error.unwrap_or_default()).map(|()| PartTranscript::default());
+        return failure(&job.error.unwrap_or_default()).map(|()| PartTranscript::default());
     }
     let said = job.text.is_some_and(|text| !text.trim().is_empty());
     let turns = match job.utterances {
@@ -372,7 +378,7 @@ fn transcript(job: Job, asked: Option<&str>, part: Span) -> Result<PartTranscrip
 }
 
 /// What the failure of a job means. Audio in which it hears nobody is no failure.
-fn failure(said: String) -> Result<()> {
+fn failure(said: &str) -> Result<()> {
     let lower = said.to_lowercase();
     let holds = |texts: &[&str]| texts.iter().any(|text| lower.contains(text));
     if holds(&["no spoken audio", "duration is too short"]) {
@@ -452,7 +458,7 @@ impl JobWord {
         Ok(Spoken {
             span: seconds(from_millis(self.start), from_millis(self.end))?,
             text: self.text,
-            lead: " ".to_owned(),
+            lead: " ",
             confidence: probability(self.confidence),
             speaker: self.speaker.map(speaker),
         })
@@ -465,7 +471,7 @@ mod tests {
 
     #[test]
     fn failures_say_what_can_be_done() {
-        failure("language_detection cannot be performed on files with no spoken audio.".into()).unwrap();
+        failure("language_detection cannot be performed on files with no spoken audio.").unwrap();
         let kinds = [
             ("Internal server error", ErrorKind::Unavailable),
             (
@@ -478,7 +484,7 @@ mod tests {
             ),
         ];
         for (said, kind) in kinds {
-            let error = failure(said.to_owned()).unwrap_err();
+            let error = failure(said).unwrap_err();
             assert_eq!(error.kind(), kind, "{said}");
             assert!(error.to_string().contains(said), "{error}");
         }

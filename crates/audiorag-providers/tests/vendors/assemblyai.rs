@@ -1,5 +1,7 @@
 //! AssemblyAI.
 
+#![expect(clippy::expect_used, reason = "failing a test is what this is for")]
+
 use crate::listening::{loud, request};
 use crate::setup::{CANARY, Setup, checked, needs_a_key, refusals, unhealthy};
 use audiorag_core::capability::{Health, TranscribeRequest, TranscribeResponse, Transcriber};
@@ -227,7 +229,10 @@ async fn a_job_outlives_the_run_that_made_it() {
     let left = notes(&folder);
     assert_eq!(left.len(), 1);
     assert!(
-        left[0].0.starts_with("assemblyai-") && left[0].0.ends_with(".json"),
+        left[0].0.starts_with("assemblyai-")
+            && Path::new(&left[0].0)
+                .extension()
+                .is_some_and(|kind| kind == "json"),
         "{left:?}"
     );
     assert_eq!(left[0].1, json!({"transcript": "job-1"}));
@@ -443,7 +448,8 @@ async fn the_key_is_checked_and_missed() {
 #[tokio::test]
 async fn the_contract_holds() {
     // What each upload sounds like, by its address; jobs remember the address they were made for.
-    let heard: Mutex<(Vec<(f64, f64)>, HashMap<String, usize>)> = Mutex::default();
+    type Heard = (Vec<(f64, f64)>, HashMap<String, usize>);
+    let heard: Mutex<Heard> = Mutex::default();
     let server = Server::answering(move |number, asked: &Request| {
         let mut heard = heard.lock().expect("what was heard");
         let answer = match (asked.method.as_str(), asked.path()) {
