@@ -2,7 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "failing a test is what this is for")]
 
-use crate::listening::{loud, request};
+use crate::listening::{loud, request, wav_in};
 use crate::setup::{CANARY, Setup, checked, needs_a_key, refusals, unhealthy};
 use audiorag_core::capability::{Health, TranscribeRequest, TranscribeResponse, Transcriber};
 use audiorag_core::{ErrorKind, MediaTime, Result, Span};
@@ -454,7 +454,7 @@ async fn the_contract_holds() {
         let mut heard = heard.lock().expect("what was heard");
         let answer = match (asked.method.as_str(), asked.path()) {
             ("POST", "/v2/upload") => {
-                heard.0.push(loud(&asked.body));
+                heard.0.push(loud(wav_in(asked)));
                 json!({"upload_url": format!("https://cdn.example/{}", heard.0.len() - 1)})
             }
             ("POST", _) => {
