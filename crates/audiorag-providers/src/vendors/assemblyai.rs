@@ -58,6 +58,13 @@ pub(super) const VENDOR: Vendor = Vendor {
             default: Some("3000"),
             doc: "Milliseconds between two looks at a job.",
         },
+        VendorSetting {
+            path: "assemblyai.max_wait_minutes",
+            aliases: &[],
+            kind: SettingKind::Integer(0, 1_440),
+            default: Some("60"),
+            doc: "Minutes a job may take before a run stops waiting for it; the next run asks for it again.",
+        },
     ],
     transcribe: Some(Offer::new(MODELS, |ctx| Ok(Arc::new(AssemblyAi::new(ctx)?)))),
     ..Vendor::NONE
@@ -105,21 +112,18 @@ const CONCURRENCY: usize = 4;
 /// From <https://assemblyai.com/docs/pre-recorded-audio/keyterms-prompting>.
 const MAX_TERMS: usize = 1_000;
 const MAX_TERM_WORDS: usize = 6;
-/// How long a job may take beyond the length of its audio. Jobs queue when an account has many.
-const QUEUE: Duration = Duration::from_mins(30);
-
 /// Speech to text with AssemblyAI.
 struct AssemblyAi {
     info: ProviderInfo,
     service: Service,
     poll: Duration,
+    max_wait: Duration,
     notes: Option<PathBuf>,
 }
 
 impl AssemblyAi {
     fn new(ctx: &VendorContext<'_>) -> Result<Self> {
         let key = ctx.key("assemblyai.api_key", "ASSEMBLYAI_API_KEY")?;
-        let poll = ctx.required("assemblyai.poll_ms")?;
         let service = ctx
             .http
             .service(ID, ctx.required("assemblyai.base_url")?)?
@@ -135,10 +139,8 @@ impl AssemblyAi {
                 version: VERSION,
             },
             service,
-            poll: Duration::from_millis(
-                poll.parse()
-                    .map_err(|_| Error::config("assemblyai.poll_ms is not a whole number"))?,
-            ),
+            poll: Duration::from_millis(number(ctx, "assemblyai.poll_ms")?),
+            max_wait: Duration::from_mins(number(ctx, "assemblyai.max_wait_minutes")?),
             notes: ctx.notes.map(PathBuf::from),
         })
     }
@@ -201,9 +203,8 @@ impl AssemblyAi {
     }
 
     /// Waits until a job has ended, well or badly.
-    async fn finished(&self, id: &str, audio: MediaTime, requests: &mut u32) -> Result<Job> {
-        let limit = QUEUE + Duration::from_millis(audio.as_millis());
-        let give_up = Instant::now() + limit;
+    async fn finished(&self, id: &str, requests: &mut u32) -> Result<Job> {
+        let give_up = Instant::now() + self.max_wait;
         let call = Call::get(format!("v2/transcript/{id}"));
         loop {
             let answer = self.service.json::<Job>(&call).await?;
@@ -212,9 +213,18 @@ impl AssemblyAi {
                 return Ok(answer.value);
             }
             if Instant::now() + self.poll > give_up {
+                let hint = match &self.notes {
+                    Some(folder) => format!(
+                        "run it again later: the job goes on, and its result is used; to give the job up, delete its \
+                         note in {}",
+                        folder.display()
+                    ),
+                    None => "raise AUDIORAG_ASSEMBLYAI_MAX_WAIT_MINUTES".to_owned(),
+                };
                 return Err(Error::timeout("AssemblyAI has not finished a job in time")
-                    .with_context("limit", format!("{} min", limit.as_secs() / 60))
-                    .with_hint("run it again later: the job goes on, and its result is used")
+                    .with_context("job", id)
+                    .with_context("limit", format!("{} min", self.max_wait.as_secs() / 60))
+                    .with_hint(hint)
                     .into_persistent());
             }
             sleep(self.poll).await;
@@ -222,12 +232,12 @@ impl AssemblyAi {
     }
 
     /// The job that an earlier run left behind, if it still comes to something.
-    async fn resumed(&self, note: &Note, audio: MediaTime, requests: &mut u32) -> Result<Option<Job>> {
+    async fn resumed(&self, note: &Note, requests: &mut u32) -> Result<Option<Job>> {
         let Some(id) = note.read() else {
             return Ok(None);
         };
         tracing::debug!(vendor = ID, job = id, "resuming a job");
-        match self.finished(&id, audio, requests).await {
+        match self.finished(&id, requests).await {
             Ok(job) if job.status == "completed" => Ok(Some(job)),
             // It failed, and cost nothing: worth one that is new.
             Ok(_) => {
@@ -242,6 +252,13 @@ impl AssemblyAi {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A setting that counts.
+fn number(ctx: &VendorContext<'_>, path: &'static str) -> Result<u64> {
+    let text = ctx.required(path)?;
+    text.parse()
+        .map_err(|_| Error::config(format!("{path} is not a whole number: '{text}'")))
 }
 
 fn refine(refusal: &Refusal<'_>) -> Refinement {
@@ -305,7 +322,7 @@ impl Transcriber for AssemblyAi {
         };
         let mut requests = 0;
         let left = match &note {
-            Some(note) => self.resumed(note, audio, &mut requests).await?,
+            Some(note) => self.resumed(note, &mut requests).await?,
             None => None,
         };
         let job = if let Some(job) = left {
@@ -316,7 +333,7 @@ impl Transcriber for AssemblyAi {
             if let Some(note) = &note {
                 note.write(&id);
             }
-            self.finished(&id, audio, &mut requests).await?
+            self.finished(&id, &mut requests).await?
         };
         let failed = job.status == "error";
         let outcome = transcript(job, request.language.as_deref(), part);

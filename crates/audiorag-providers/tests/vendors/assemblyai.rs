@@ -333,6 +333,29 @@ async fn a_service_that_is_down_keeps_the_note() {
 }
 
 #[tokio::test]
+async fn a_job_that_takes_too_long_is_left_for_the_next_run() {
+    let server = vendor(working).await;
+    let folder = TempDir::new().unwrap();
+    for (place, advice) in [
+        (Some(folder.path()), "run it again later"),
+        (None, "MAX_WAIT_MINUTES"),
+    ] {
+        let mut setup = setup(&server, place);
+        setup.values.insert("assemblyai.max_wait_minutes", "0".to_owned());
+        let error = transcribe(&setup).await.unwrap_err();
+        checked(&error, ErrorKind::Timeout);
+        assert!(
+            !error.is_retryable() && error.hint().unwrap().contains(advice),
+            "{error:?}"
+        );
+    }
+    assert_eq!(notes(&folder).len(), 1);
+    let mut broken = setup(&server, None);
+    broken.values.insert("assemblyai.poll_ms", "often".to_owned());
+    checked(&transcriber(&broken).err().expect("refused"), ErrorKind::Config);
+}
+
+#[tokio::test]
 async fn a_failed_job_is_an_error_and_forgotten() {
     for (said, kind) in [
         (
