@@ -24,7 +24,7 @@ use audiorag_core::{Error, ErrorKind, MediaTime, Result, Span};
 use bytes::Bytes;
 use notes::Note;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +57,13 @@ pub(super) const VENDOR: Vendor = Vendor {
             kind: SettingKind::Integer(1, 600_000),
             default: Some("3000"),
             doc: "Milliseconds between two looks at a job.",
+        },
+        VendorSetting {
+            path: "assemblyai.max_wait_minutes",
+            aliases: &[],
+            kind: SettingKind::Integer(0, 1_440),
+            default: Some("60"),
+            doc: "Minutes a job may take before a run stops waiting for it; the next run asks for it again.",
         },
     ],
     transcribe: Some(Offer::new(MODELS, |ctx| Ok(Arc::new(AssemblyAi::new(ctx)?)))),
@@ -105,21 +112,18 @@ const CONCURRENCY: usize = 4;
 /// From <https://assemblyai.com/docs/pre-recorded-audio/keyterms-prompting>.
 const MAX_TERMS: usize = 1_000;
 const MAX_TERM_WORDS: usize = 6;
-/// How long a job may take beyond the length of its audio. Jobs queue when an account has many.
-const QUEUE: Duration = Duration::from_mins(30);
-
 /// Speech to text with AssemblyAI.
 struct AssemblyAi {
     info: ProviderInfo,
     service: Service,
     poll: Duration,
+    max_wait: Duration,
     notes: Option<PathBuf>,
 }
 
 impl AssemblyAi {
     fn new(ctx: &VendorContext<'_>) -> Result<Self> {
         let key = ctx.key("assemblyai.api_key", "ASSEMBLYAI_API_KEY")?;
-        let poll = ctx.required("assemblyai.poll_ms")?;
         let service = ctx
             .http
             .service(ID, ctx.required("assemblyai.base_url")?)?
@@ -135,30 +139,32 @@ impl AssemblyAi {
                 version: VERSION,
             },
             service,
-            poll: Duration::from_millis(
-                poll.parse()
-                    .map_err(|_| Error::config("assemblyai.poll_ms is not a whole number"))?,
-            ),
+            poll: Duration::from_millis(number(ctx, "assemblyai.poll_ms")?),
+            max_wait: Duration::from_mins(number(ctx, "assemblyai.max_wait_minutes")?),
             notes: ctx.notes.map(PathBuf::from),
         })
     }
 
     /// What is asked of a job, all but its audio.
-    fn options(&self, request: &TranscribeRequest) -> Value {
+    fn options(&self, request: &TranscribeRequest) -> Map<String, Value> {
         let model = self.info.model.as_str();
         let models = if model.starts_with("universal-3") {
             vec![model, FALLBACK]
         } else {
             vec![model]
         };
-        let mut options = json!({ "speech_models": models, "speaker_labels": true });
-        match &request.language {
-            Some(language) => options["language_code"] = json!(primary(language)),
-            None => options["language_detection"] = json!(true),
-        }
+        let mut options = Map::from_iter([
+            ("speech_models".to_owned(), json!(models)),
+            ("speaker_labels".to_owned(), json!(true)),
+        ]);
+        let (field, value) = match &request.language {
+            Some(language) => ("language_code", json!(primary(language))),
+            None => ("language_detection", json!(true)),
+        };
+        options.insert(field.to_owned(), value);
         let terms = terms(request.prompt.as_deref(), MAX_TERMS, MAX_TERM_WORDS, usize::MAX);
         if !terms.is_empty() && model.starts_with("universal-3") {
-            options["keyterms_prompt"] = json!(terms);
+            options.insert("keyterms_prompt".to_owned(), json!(terms));
         }
         options
     }
@@ -168,7 +174,7 @@ impl AssemblyAi {
         &self,
         wav: Bytes,
         audio: MediaTime,
-        mut options: Value,
+        mut options: Map<String, Value>,
         requests: &mut u32,
     ) -> Result<String> {
         let upload = Call::post("v2/upload")
@@ -177,8 +183,10 @@ impl AssemblyAi {
             .replay(Replay::Free)
             .timeout(patience(audio));
         let uploaded = self.service.json::<Uploaded>(&upload).await?;
-        options["audio_url"] = json!(uploaded.value.upload_url);
-        let call = Call::post("v2/transcript").json(&options).replay(Replay::Creates);
+        options.insert("audio_url".to_owned(), json!(uploaded.value.upload_url));
+        let call = Call::post("v2/transcript")
+            .json(&Value::Object(options))
+            .replay(Replay::Creates);
         let created = self.service.json::<Job>(&call).await?;
         *requests += uploaded.requests + created.requests;
         let id = created.value.id;
@@ -195,9 +203,8 @@ impl AssemblyAi {
     }
 
     /// Waits until a job has ended, well or badly.
-    async fn finished(&self, id: &str, audio: MediaTime, requests: &mut u32) -> Result<Job> {
-        let limit = QUEUE + Duration::from_millis(audio.as_millis());
-        let give_up = Instant::now() + limit;
+    async fn finished(&self, id: &str, requests: &mut u32) -> Result<Job> {
+        let give_up = Instant::now() + self.max_wait;
         let call = Call::get(format!("v2/transcript/{id}"));
         loop {
             let answer = self.service.json::<Job>(&call).await?;
@@ -206,9 +213,18 @@ impl AssemblyAi {
                 return Ok(answer.value);
             }
             if Instant::now() + self.poll > give_up {
+                let hint = match &self.notes {
+                    Some(folder) => format!(
+                        "run it again later: the job goes on, and its result is used; to give the job up, delete its \
+                         note in {}",
+                        folder.display()
+                    ),
+                    None => "raise AUDIORAG_ASSEMBLYAI_MAX_WAIT_MINUTES".to_owned(),
+                };
                 return Err(Error::timeout("AssemblyAI has not finished a job in time")
-                    .with_context("limit", format!("{} min", limit.as_secs() / 60))
-                    .with_hint("run it again later: the job goes on, and its result is used")
+                    .with_context("job", id)
+                    .with_context("limit", format!("{} min", self.max_wait.as_secs() / 60))
+                    .with_hint(hint)
                     .into_persistent());
             }
             sleep(self.poll).await;
@@ -216,12 +232,12 @@ impl AssemblyAi {
     }
 
     /// The job that an earlier run left behind, if it still comes to something.
-    async fn resumed(&self, note: &Note, audio: MediaTime, requests: &mut u32) -> Result<Option<Job>> {
+    async fn resumed(&self, note: &Note, requests: &mut u32) -> Result<Option<Job>> {
         let Some(id) = note.read() else {
             return Ok(None);
         };
         tracing::debug!(vendor = ID, job = id, "resuming a job");
-        match self.finished(&id, audio, requests).await {
+        match self.finished(&id, requests).await {
             Ok(job) if job.status == "completed" => Ok(Some(job)),
             // It failed, and cost nothing: worth one that is new.
             Ok(_) => {
@@ -236,6 +252,13 @@ impl AssemblyAi {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A setting that counts.
+fn number(ctx: &VendorContext<'_>, path: &'static str) -> Result<u64> {
+    let text = ctx.required(path)?;
+    text.parse()
+        .map_err(|_| Error::config(format!("{path} is not a whole number: '{text}'")))
 }
 
 fn refine(refusal: &Refusal<'_>) -> Refinement {
@@ -290,7 +313,7 @@ impl Transcriber for AssemblyAi {
             Some(folder) => {
                 let key = vec![
                     Bytes::from(self.service.base_url()),
-                    Bytes::from(options.to_string()),
+                    Bytes::from(Value::Object(options.clone()).to_string()),
                     wav.clone(),
                 ];
                 Some(Note::of(folder, ID, key).await?)
@@ -299,7 +322,7 @@ impl Transcriber for AssemblyAi {
         };
         let mut requests = 0;
         let left = match &note {
-            Some(note) => self.resumed(note, audio, &mut requests).await?,
+            Some(note) => self.resumed(note, &mut requests).await?,
             None => None,
         };
         let job = if let Some(job) = left {
@@ -310,7 +333,7 @@ impl Transcriber for AssemblyAi {
             if let Some(note) = &note {
                 note.write(&id);
             }
-            self.finished(&id, audio, &mut requests).await?
+            self.finished(&id, &mut requests).await?
         };
         let failed = job.status == "error";
         let outcome = transcript(job, request.language.as_deref(), part);
@@ -343,7 +366,7 @@ impl Transcriber for AssemblyAi {
 /// What a job that has ended says.
 fn transcript(job: Job, asked: Option<&str>, part: Span) -> Result<PartTranscript> {
     if job.status == "error" {
-        return failure(job.error.unwrap_or_default()).map(|()| PartTranscript::default());
+        return failure(&job.error.unwrap_or_default()).map(|()| PartTranscript::default());
     }
     let said = job.text.is_some_and(|text| !text.trim().is_empty());
     let turns = match job.utterances {
@@ -372,7 +395,7 @@ fn transcript(job: Job, asked: Option<&str>, part: Span) -> Result<PartTranscrip
 }
 
 /// What the failure of a job means. Audio in which it hears nobody is no failure.
-fn failure(said: String) -> Result<()> {
+fn failure(said: &str) -> Result<()> {
     let lower = said.to_lowercase();
     let holds = |texts: &[&str]| texts.iter().any(|text| lower.contains(text));
     if holds(&["no spoken audio", "duration is too short"]) {
@@ -452,7 +475,7 @@ impl JobWord {
         Ok(Spoken {
             span: seconds(from_millis(self.start), from_millis(self.end))?,
             text: self.text,
-            lead: " ".to_owned(),
+            lead: " ",
             confidence: probability(self.confidence),
             speaker: self.speaker.map(speaker),
         })
@@ -465,7 +488,7 @@ mod tests {
 
     #[test]
     fn failures_say_what_can_be_done() {
-        failure("language_detection cannot be performed on files with no spoken audio.".into()).unwrap();
+        failure("language_detection cannot be performed on files with no spoken audio.").unwrap();
         let kinds = [
             ("Internal server error", ErrorKind::Unavailable),
             (
@@ -478,7 +501,7 @@ mod tests {
             ),
         ];
         for (said, kind) in kinds {
-            let error = failure(said.to_owned()).unwrap_err();
+            let error = failure(said).unwrap_err();
             assert_eq!(error.kind(), kind, "{said}");
             assert!(error.to_string().contains(said), "{error}");
         }

@@ -256,8 +256,8 @@ impl Embedder for CohereEmbedder {
             "embedding_types": ["float"],
             "truncate": "END",
         });
-        if self.flexible {
-            body["output_dimension"] = json!(self.space.dimensions);
+        if let (true, Some(fields)) = (self.flexible, body.as_object_mut()) {
+            fields.insert("output_dimension".to_owned(), json!(self.space.dimensions));
         }
         let call = Call::post("v2/embed").json(&body).replay(Replay::Free);
         let parse = |reply: &Reply| {

@@ -288,7 +288,7 @@ impl HeardWord {
         Ok(Spoken {
             span: seconds(self.start, self.end)?,
             text: self.punctuated_word.unwrap_or(self.word),
-            lead: " ".to_owned(),
+            lead: " ",
             confidence: probability(self.confidence),
             speaker: self.speaker.map(speaker),
         })

@@ -214,10 +214,10 @@ fn is_restricted(error: &Error) -> bool {
 fn transcript(chunk: Chunk, part: Span) -> Result<PartTranscript> {
     let mut words: Vec<Spoken> = Vec::with_capacity(chunk.words.len() / 2);
     // Where a language has no spaces, nothing stands between words.
-    let mut spaces = String::new();
+    let mut spaces = "";
     for word in chunk.words {
         match word.kind.as_str() {
-            "spacing" => spaces = " ".to_owned(),
+            "spacing" => spaces = " ",
             "word" => words.push(Spoken {
                 span: seconds(word.start, word.end)?,
                 text: word.text,

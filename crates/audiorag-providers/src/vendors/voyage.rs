@@ -243,8 +243,8 @@ impl Embedder for VoyageEmbedder {
             },
             "truncation": true,
         });
-        if self.flexible {
-            body["output_dimension"] = json!(self.space.dimensions);
+        if let (true, Some(fields)) = (self.flexible, body.as_object_mut()) {
+            fields.insert("output_dimension".to_owned(), json!(self.space.dimensions));
         }
         let call = Call::post("embeddings").json(&body).replay(Replay::Free);
         let parse = |reply: &Reply| {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use std::time::Duration;
 
 /// The longest part that is worth holding in memory and sending in one piece: 115 MB of WAV.
+#[cfg(any(feature = "assemblyai", feature = "deepgram", feature = "elevenlabs"))]
 pub(crate) const LONGEST_PART: MediaTime = MediaTime::from_seconds(3_600);
 
 /// The samples of a request as a WAV file, made off the threads that wait for the network.

@@ -13,7 +13,7 @@ pub(crate) struct Spoken {
     pub(crate) span: Span,
     pub(crate) text: String,
     /// What stands between it and the word before.
-    pub(crate) lead: String,
+    pub(crate) lead: &'static str,
     pub(crate) confidence: Option<f32>,
     pub(crate) speaker: Option<String>,
 }
@@ -59,7 +59,7 @@ pub(crate) fn segments(turns: Vec<Turn>, part: Span) -> Vec<Segment> {
         turn.words.retain(|word| !word.text.trim().is_empty());
         turn.words.sort_by_key(|word| word.span.start());
         match turn.written {
-            Some((text, confidence)) => segments.extend(whole(text.trim(), confidence, turn.words, part)),
+            Some((text, confidence)) => segments.extend(whole(text.trim(), confidence, &turn.words, part)),
             None => segments.extend(split(turn.words, part)),
         }
     }
@@ -68,9 +68,9 @@ pub(crate) fn segments(turns: Vec<Turn>, part: Span) -> Vec<Segment> {
 }
 
 /// One segment with the vendor's own text.
-fn whole(text: &str, confidence: Option<f32>, words: Vec<Spoken>, part: Span) -> Option<Segment> {
+fn whole(text: &str, confidence: Option<f32>, words: &[Spoken], part: Span) -> Option<Segment> {
     let speaker = words.first().and_then(|word| word.speaker.clone());
-    let words: Vec<Word> = words.into_iter().map(|word| placed(word, part)).collect();
+    let words: Vec<Word> = words.iter().map(|word| placed(word, part)).collect();
     let span = words.iter().map(|word| word.span).reduce(Span::union)?;
     (!text.is_empty()).then(|| Segment {
         span,
@@ -85,15 +85,14 @@ fn whole(text: &str, confidence: Option<f32>, words: Vec<Spoken>, part: Span) ->
 /// Segments that begin at each change of speaker and after each pause.
 fn split(words: Vec<Spoken>, part: Span) -> Vec<Segment> {
     let mut segments: Vec<Segment> = Vec::new();
-    for mut word in words {
-        let (lead, speaker) = (std::mem::take(&mut word.lead), word.speaker.take());
-        let word = placed(word, part);
+    for spoken in words {
+        let word = placed(&spoken, part);
         let last = segments.last_mut().filter(|last| {
-            last.speaker == speaker && word.span.start().saturating_sub(last.span.end()) < PAUSE
+            last.speaker == spoken.speaker && word.span.start().saturating_sub(last.span.end()) < PAUSE
         });
         match last {
             Some(last) => {
-                last.text.push_str(&lead);
+                last.text.push_str(spoken.lead);
                 last.text.push_str(&word.text);
                 last.span = last.span.union(word.span);
                 last.words.push(word);
@@ -101,7 +100,7 @@ fn split(words: Vec<Spoken>, part: Span) -> Vec<Segment> {
             None => segments.push(Segment {
                 span: word.span,
                 text: word.text.clone(),
-                speaker,
+                speaker: spoken.speaker,
                 words: vec![word],
                 ..Segment::default()
             }),
@@ -113,7 +112,7 @@ fn split(words: Vec<Spoken>, part: Span) -> Vec<Segment> {
     segments
 }
 
-fn placed(word: Spoken, part: Span) -> Word {
+fn placed(word: &Spoken, part: Span) -> Word {
     Word {
         span: word.span.clamp_to(part),
         text: word.text.trim().to_owned(),
@@ -156,7 +155,7 @@ mod tests {
         Spoken {
             span: Span::from_millis(from, to),
             text: text.to_owned(),
-            lead: " ".to_owned(),
+            lead: " ",
             confidence: Some(0.5),
             speaker: Some(speaker.to_owned()),
         }

@@ -1,6 +1,8 @@
 //! AssemblyAI.
 
-use crate::listening::{loud, request};
+#![expect(clippy::expect_used, reason = "failing a test is what this is for")]
+
+use crate::listening::{loud, request, wav_in};
 use crate::setup::{CANARY, Setup, checked, needs_a_key, refusals, unhealthy};
 use audiorag_core::capability::{Health, TranscribeRequest, TranscribeResponse, Transcriber};
 use audiorag_core::{ErrorKind, MediaTime, Result, Span};
@@ -227,7 +229,10 @@ async fn a_job_outlives_the_run_that_made_it() {
     let left = notes(&folder);
     assert_eq!(left.len(), 1);
     assert!(
-        left[0].0.starts_with("assemblyai-") && left[0].0.ends_with(".json"),
+        left[0].0.starts_with("assemblyai-")
+            && Path::new(&left[0].0)
+                .extension()
+                .is_some_and(|kind| kind == "json"),
         "{left:?}"
     );
     assert_eq!(left[0].1, json!({"transcript": "job-1"}));
@@ -325,6 +330,29 @@ async fn a_service_that_is_down_keeps_the_note() {
         .filter(|asked| *asked == "POST /v2/transcript")
         .count();
     assert_eq!(created, 1);
+}
+
+#[tokio::test]
+async fn a_job_that_takes_too_long_is_left_for_the_next_run() {
+    let server = vendor(working).await;
+    let folder = TempDir::new().unwrap();
+    for (place, advice) in [
+        (Some(folder.path()), "run it again later"),
+        (None, "MAX_WAIT_MINUTES"),
+    ] {
+        let mut setup = setup(&server, place);
+        setup.values.insert("assemblyai.max_wait_minutes", "0".to_owned());
+        let error = transcribe(&setup).await.unwrap_err();
+        checked(&error, ErrorKind::Timeout);
+        assert!(
+            !error.is_retryable() && error.hint().unwrap().contains(advice),
+            "{error:?}"
+        );
+    }
+    assert_eq!(notes(&folder).len(), 1);
+    let mut broken = setup(&server, None);
+    broken.values.insert("assemblyai.poll_ms", "often".to_owned());
+    checked(&transcriber(&broken).err().expect("refused"), ErrorKind::Config);
 }
 
 #[tokio::test]
@@ -443,12 +471,13 @@ async fn the_key_is_checked_and_missed() {
 #[tokio::test]
 async fn the_contract_holds() {
     // What each upload sounds like, by its address; jobs remember the address they were made for.
-    let heard: Mutex<(Vec<(f64, f64)>, HashMap<String, usize>)> = Mutex::default();
+    type Heard = (Vec<(f64, f64)>, HashMap<String, usize>);
+    let heard: Mutex<Heard> = Mutex::default();
     let server = Server::answering(move |number, asked: &Request| {
         let mut heard = heard.lock().expect("what was heard");
         let answer = match (asked.method.as_str(), asked.path()) {
             ("POST", "/v2/upload") => {
-                heard.0.push(loud(&asked.body));
+                heard.0.push(loud(wav_in(asked)));
                 json!({"upload_url": format!("https://cdn.example/{}", heard.0.len() - 1)})
             }
             ("POST", _) => {

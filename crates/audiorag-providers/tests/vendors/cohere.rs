@@ -1,5 +1,11 @@
 //! Cohere.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "failing a test is what this is for"
+)]
+
 use crate::listening::{loud, request, wav_in};
 use crate::setup::{CANARY, Setup, checked, needs_a_key, refusals, unhealthy};
 use crate::vectors::{ranking, texts, vector};

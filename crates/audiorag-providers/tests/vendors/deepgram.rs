@@ -1,5 +1,7 @@
 //! Deepgram.
 
+#![expect(clippy::expect_used, reason = "failing a test is what this is for")]
+
 use crate::listening::{loud, request, wav_in};
 use crate::setup::{CANARY, Setup, checked, needs_a_key, refusals, unhealthy};
 use audiorag_core::capability::{Health, TranscribeRequest, TranscribeResponse, Transcriber};

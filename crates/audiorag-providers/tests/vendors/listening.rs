@@ -1,5 +1,11 @@
 //! Stand-ins that hear where the audio they are sent is loud, and requests to send.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "failing a test is what this is for"
+)]
+
 use audiorag_core::Span;
 use audiorag_core::capability::TranscribeRequest;
 use audiorag_testkit::http::Request;

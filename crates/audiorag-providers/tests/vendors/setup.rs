@@ -1,5 +1,7 @@
 //! A vendor as the settings would make it, pointed at a stand-in, and what holds for all of them.
 
+#![expect(clippy::expect_used, reason = "failing a test is what this is for")]
+
 use audiorag_core::capability::{Health, HealthStatus};
 use audiorag_core::retry::RetryPolicy;
 use audiorag_core::{Error, ErrorKind, Result, Secret};

@@ -1,5 +1,11 @@
 //! Voyage AI.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "failing a test is what this is for"
+)]
+
 use crate::setup::{CANARY, Setup, checked, needs_a_key, refusals, unhealthy};
 use crate::vectors::{ranking, texts, vector};
 use audiorag_core::capability::{EmbedResponse, Embedder, Health, InputType, Ranked, Reranker};
