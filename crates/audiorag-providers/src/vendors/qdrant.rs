@@ -10,7 +10,7 @@
 
 use super::{Offer, SettingKind, Vendor, VendorContext, VendorSetting};
 use crate::http::{Call, Replay, Service, health_of};
-use crate::wire::record_id::{RecordIds, Takes, format_setting, namespace_setting};
+use crate::wire::record_id::{RecordIds, format_setting, namespace_setting};
 use crate::wire::store::{
     Fields, Place, Prepared, Ranges, best_first, check_records, check_vector, cut, json, other_space,
     plain_name,
@@ -96,7 +96,7 @@ fn build(ctx: &VendorContext<'_>) -> Result<Arc<dyn VectorStore>> {
             model: collection.clone(),
             version: 1,
         },
-        ids: RecordIds::new(ctx, Takes::Uuids, "qdrant.id_format", "qdrant.id_namespace")?,
+        ids: RecordIds::new(ctx, true, "qdrant.id_format", "qdrant.id_namespace")?,
         path: format!("/collections/{collection}"),
         collection,
         prepared: Prepared::default(),

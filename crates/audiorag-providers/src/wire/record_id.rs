@@ -34,15 +34,6 @@ pub(crate) const fn namespace_setting(path: &'static str) -> VendorSetting {
     }
 }
 
-/// Which ids a store takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Takes {
-    /// Any text.
-    Text,
-    /// Only UUIDs.
-    Uuids,
-}
-
 /// Turns chunk ids into record ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RecordIds {
@@ -51,15 +42,20 @@ pub(crate) struct RecordIds {
 }
 
 impl RecordIds {
-    /// What the two settings ask for, as far as the store can.
+    /// What the two settings ask for, as far as a store can that takes any text or `only_uuids`.
     ///
     /// # Errors
     /// [`Config`](audiorag_core::ErrorKind::Config) for a format that the store does not take, or a namespace that is
     /// no UUID.
-    pub(crate) fn new(ctx: &VendorContext<'_>, takes: Takes, format: &str, namespace: &str) -> Result<Self> {
-        let uuids = match (ctx.value(format).unwrap_or("auto"), takes) {
-            ("auto" | "sha256", Takes::Text) => false,
-            ("auto", Takes::Uuids) | ("uuid5", _) => true,
+    pub(crate) fn new(
+        ctx: &VendorContext<'_>,
+        only_uuids: bool,
+        format: &str,
+        namespace: &str,
+    ) -> Result<Self> {
+        let uuids = match (ctx.value(format).unwrap_or("auto"), only_uuids) {
+            ("auto" | "sha256", false) => false,
+            ("auto", true) | ("uuid5", _) => true,
             (other, _) => {
                 return Err(Error::config(format!(
                     "{format} is '{other}', but the store takes only UUIDs as ids"
@@ -96,7 +92,7 @@ mod tests {
     use audiorag_core::ErrorKind;
     use std::collections::BTreeMap;
 
-    fn ids(takes: Takes, values: &[(&'static str, &str)]) -> Result<RecordIds> {
+    fn ids(only_uuids: bool, values: &[(&'static str, &str)]) -> Result<RecordIds> {
         let http = HttpClient::new(&HttpSettings::default()).unwrap();
         let values = values
             .iter()
@@ -110,20 +106,21 @@ mod tests {
             notes: None,
             http: &http,
         };
-        RecordIds::new(&context, takes, "x.id_format", "x.id_namespace")
+        RecordIds::new(&context, only_uuids, "x.id_format", "x.id_namespace")
     }
 
     #[test]
     fn the_format_follows_the_setting_and_the_store() {
         let chunk = ChunkId::from_stored("c".repeat(64));
-        let of = |takes, format: &str| ids(takes, &[("x.id_format", format)]).map(|ids| ids.of(&chunk));
+        let of =
+            |only_uuids, format: &str| ids(only_uuids, &[("x.id_format", format)]).map(|ids| ids.of(&chunk));
         for plain in ["auto", "sha256"] {
-            assert_eq!(of(Takes::Text, plain).unwrap(), chunk.as_str());
+            assert_eq!(of(false, plain).unwrap(), chunk.as_str());
         }
-        let uuid = of(Takes::Uuids, "auto").unwrap();
+        let uuid = of(true, "auto").unwrap();
         assert_eq!(Uuid::parse_str(&uuid).unwrap().get_version_num(), 5);
-        assert_eq!(of(Takes::Text, "uuid5").unwrap(), uuid);
-        let refused = of(Takes::Uuids, "sha256").unwrap_err();
+        assert_eq!(of(false, "uuid5").unwrap(), uuid);
+        let refused = of(true, "sha256").unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Config);
         assert!(refused.hint().unwrap().contains("uuid5"));
     }
@@ -131,18 +128,18 @@ mod tests {
     #[test]
     fn ids_never_change_for_the_same_namespace() {
         let chunk = ChunkId::from_stored("abc");
-        let default = ids(Takes::Uuids, &[]).unwrap();
+        let default = ids(true, &[]).unwrap();
         assert_eq!(default.of(&chunk), "55ffe50e-520f-5a1f-bffe-ae2d363450da");
         // The namespace for DNS names, and the example that its specification and Python's `uuid5` agree on.
         let dns = ids(
-            Takes::Uuids,
+            true,
             &[("x.id_namespace", "6ba7b810-9dad-11d1-80b4-00c04fd430c8")],
         );
         assert_eq!(
             dns.unwrap().of(&ChunkId::from_stored("python.org")),
             "886313e1-3b8a-5372-9b90-0c9aee199e5d"
         );
-        let error = ids(Takes::Uuids, &[("x.id_namespace", "audio")]).unwrap_err();
+        let error = ids(true, &[("x.id_namespace", "audio")]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
     }
 }

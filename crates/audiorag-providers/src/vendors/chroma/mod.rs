@@ -13,7 +13,7 @@ mod wire;
 
 use super::{Offer, SettingKind, Vendor, VendorContext, VendorSetting};
 use crate::http::{Call, Replay, Service, health_of};
-use crate::wire::record_id::{RecordIds, Takes, format_setting, namespace_setting};
+use crate::wire::record_id::{RecordIds, format_setting, namespace_setting};
 use crate::wire::store::{
     Place, Prepared, Ranges, best_first, check_records, check_vector, cut, json, other_space, plain_name,
 };
@@ -106,7 +106,7 @@ fn build(ctx: &VendorContext<'_>) -> Result<Arc<dyn VectorStore>> {
             model: collection.clone(),
             version: 1,
         },
-        ids: RecordIds::new(ctx, Takes::Text, "chroma.id_format", "chroma.id_namespace")?,
+        ids: RecordIds::new(ctx, false, "chroma.id_format", "chroma.id_namespace")?,
         collections: format!("/api/v2/tenants/{tenant}/databases/{database}/collections"),
         collection,
         max_batch: AtomicUsize::new(MAX_BATCH),

@@ -13,7 +13,7 @@ mod condition;
 
 use super::{Offer, SettingKind, Vendor, VendorContext, VendorSetting};
 use crate::http::{Call, Replay, Service, health_of};
-use crate::wire::record_id::{RecordIds, Takes, format_setting, namespace_setting};
+use crate::wire::record_id::{RecordIds, format_setting, namespace_setting};
 use crate::wire::store::{
     Fields, Prepared, Ranges, best_first, check_records, check_vector, cut, json, other_space, plain_name,
 };
@@ -97,7 +97,7 @@ fn build(ctx: &VendorContext<'_>) -> Result<Arc<dyn VectorStore>> {
             model: class.clone(),
             version: 1,
         },
-        ids: RecordIds::new(ctx, Takes::Uuids, "weaviate.id_format", "weaviate.id_namespace")?,
+        ids: RecordIds::new(ctx, true, "weaviate.id_format", "weaviate.id_namespace")?,
         prepared: Prepared::default(),
         class,
         service,
