@@ -179,7 +179,10 @@ fn peer_defect_06_each_vendor_gets_a_model_of_its_own() {
         sandbox.set("AUDIORAG_STT_PROVIDER", provider);
         let shown = sandbox.run(&["config", "show", "--json"]).ok().json();
         let settings = shown["settings"].as_array().unwrap();
-        let found = settings.iter().find(|entry| entry["setting"] == "stt.model").unwrap();
+        let found = settings
+            .iter()
+            .find(|entry| entry["setting"] == "stt.model")
+            .unwrap();
         assert_eq!(found["value"], model, "{found}");
     }
 }

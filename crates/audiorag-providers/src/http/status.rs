@@ -153,8 +153,9 @@ fn kind_of_code(body: &Value) -> Option<ErrorKind> {
 fn message_of(body: &Value) -> Option<String> {
     [
         "/error/message",
-        "/error",
+        // Where both stand side by side, `error` is only a name.
         "/message",
+        "/error",
         "/detail",
         "/detail/message",
         "/err_msg",
@@ -253,6 +254,7 @@ mod tests {
                 None,
             ),
             (r#"{"error":"m"}"#, None),
+            (r#"{"error":"InvalidArgumentError","message":"m"}"#, None),
             (r#"{"detail":"m"}"#, None),
             (r#"{"message":"m"}"#, None),
             (r#"{"err_code":"X","err_msg":"m","request_id":"r"}"#, None),

@@ -10,7 +10,7 @@
 
 use super::{Offer, SettingKind, Vendor, VendorContext, VendorSetting};
 use crate::http::{Call, Replay, Service, health_of};
-use crate::wire::record_id::{RecordIds, Takes, format_setting, namespace_setting};
+use crate::wire::record_id::RecordIds;
 use crate::wire::store::{
     Fields, Place, Prepared, Ranges, best_first, check_records, check_vector, cut, json, other_space,
     plain_name,
@@ -53,8 +53,6 @@ pub(super) const VENDOR: Vendor = Vendor {
             default: Some("audiorag"),
             doc: "Collection for the vectors of one embedding model. It is made when it is missing.",
         },
-        format_setting("qdrant.id_format"),
-        namespace_setting("qdrant.id_namespace"),
     ],
     store: Some(Offer::new(&[], build)),
     ..Vendor::NONE
@@ -96,7 +94,7 @@ fn build(ctx: &VendorContext<'_>) -> Result<Arc<dyn VectorStore>> {
             model: collection.clone(),
             version: 1,
         },
-        ids: RecordIds::new(ctx, Takes::Uuids, "qdrant.id_format", "qdrant.id_namespace")?,
+        ids: RecordIds::new(ctx, true)?,
         path: format!("/collections/{collection}"),
         collection,
         prepared: Prepared::default(),

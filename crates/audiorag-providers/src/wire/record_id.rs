@@ -3,7 +3,7 @@
 //! Chunk ids are 64 hexadecimal digits. Some stores take any text, others only UUIDs; the chunk id itself is always
 //! kept among the record's fields, so that answers can be traced back whatever the format.
 
-use crate::vendors::{SettingKind, VendorContext, VendorSetting};
+use crate::vendors::VendorContext;
 use audiorag_core::id::ChunkId;
 use audiorag_core::{Error, Result};
 use uuid::Uuid;
@@ -12,36 +12,9 @@ use uuid::Uuid;
 /// written under it could no longer be deleted by id.
 const NAMESPACE: &str = "6f1d3c0a-94be-4c57-8a2d-70e5b1c4f9d3";
 
-/// The setting that chooses the format, under the path of a vendor.
-pub(crate) const fn format_setting(path: &'static str) -> VendorSetting {
-    VendorSetting {
-        path,
-        aliases: &[],
-        kind: SettingKind::Choice(&["auto", "sha256", "uuid5"]),
-        default: Some("auto"),
-        doc: "Ids of records: `sha256` is the chunk's id, `uuid5` a UUID made from it, `auto` what the store takes.",
-    }
-}
-
-/// The setting that chooses the namespace of UUIDs, under the path of a vendor.
-pub(crate) const fn namespace_setting(path: &'static str) -> VendorSetting {
-    VendorSetting {
-        path,
-        aliases: &[],
-        kind: SettingKind::Text,
-        default: Some(NAMESPACE),
-        doc: "Namespace of version 5 UUIDs, itself a UUID.",
-    }
-}
-
-/// Which ids a store takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Takes {
-    /// Any text.
-    Text,
-    /// Only UUIDs.
-    Uuids,
-}
+/// The settings that choose format and namespace. They are the same for every store, so the facade has them.
+const FORMAT: &str = "vector_store.id_format";
+const NAMESPACE_SETTING: &str = "vector_store.id_namespace";
 
 /// Turns chunk ids into record ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,28 +24,28 @@ pub(crate) struct RecordIds {
 }
 
 impl RecordIds {
-    /// What the two settings ask for, as far as the store can.
+    /// What the two settings ask for, as far as a store can that takes any text or `only_uuids`.
     ///
     /// # Errors
     /// [`Config`](audiorag_core::ErrorKind::Config) for a format that the store does not take, or a namespace that is
     /// no UUID.
-    pub(crate) fn new(ctx: &VendorContext<'_>, takes: Takes, format: &str, namespace: &str) -> Result<Self> {
-        let uuids = match (ctx.value(format).unwrap_or("auto"), takes) {
-            ("auto" | "sha256", Takes::Text) => false,
-            ("auto", Takes::Uuids) | ("uuid5", _) => true,
+    pub(crate) fn new(ctx: &VendorContext<'_>, only_uuids: bool) -> Result<Self> {
+        let uuids = match (ctx.value(FORMAT).unwrap_or("auto"), only_uuids) {
+            ("auto" | "sha256", false) => false,
+            ("auto", true) | ("uuid5", _) => true,
             (other, _) => {
                 return Err(Error::config(format!(
-                    "{format} is '{other}', but the store takes only UUIDs as ids"
+                    "{FORMAT} is '{other}', but the store takes only UUIDs as ids"
                 ))
-                .with_hint(format!("set {format} to auto or uuid5")));
+                .with_hint(format!("set {FORMAT} to auto or uuid5")));
             }
         };
         if !uuids {
             return Ok(Self { namespace: None });
         }
-        let text = ctx.value(namespace).unwrap_or(NAMESPACE);
+        let text = ctx.value(NAMESPACE_SETTING).unwrap_or(NAMESPACE);
         let namespace = Uuid::parse_str(text).map_err(|_| {
-            Error::config(format!("{namespace} is '{text}', which is no UUID"))
+            Error::config(format!("{NAMESPACE_SETTING} is '{text}', which is no UUID"))
                 .with_hint("leave it out, or give a UUID such as the output of uuidgen")
         })?;
         Ok(Self {
@@ -96,7 +69,7 @@ mod tests {
     use audiorag_core::ErrorKind;
     use std::collections::BTreeMap;
 
-    fn ids(takes: Takes, values: &[(&'static str, &str)]) -> Result<RecordIds> {
+    fn ids(only_uuids: bool, values: &[(&'static str, &str)]) -> Result<RecordIds> {
         let http = HttpClient::new(&HttpSettings::default()).unwrap();
         let values = values
             .iter()
@@ -110,20 +83,20 @@ mod tests {
             notes: None,
             http: &http,
         };
-        RecordIds::new(&context, takes, "x.id_format", "x.id_namespace")
+        RecordIds::new(&context, only_uuids)
     }
 
     #[test]
     fn the_format_follows_the_setting_and_the_store() {
         let chunk = ChunkId::from_stored("c".repeat(64));
-        let of = |takes, format: &str| ids(takes, &[("x.id_format", format)]).map(|ids| ids.of(&chunk));
+        let of = |only_uuids, format: &str| ids(only_uuids, &[(FORMAT, format)]).map(|ids| ids.of(&chunk));
         for plain in ["auto", "sha256"] {
-            assert_eq!(of(Takes::Text, plain).unwrap(), chunk.as_str());
+            assert_eq!(of(false, plain).unwrap(), chunk.as_str());
         }
-        let uuid = of(Takes::Uuids, "auto").unwrap();
+        let uuid = of(true, "auto").unwrap();
         assert_eq!(Uuid::parse_str(&uuid).unwrap().get_version_num(), 5);
-        assert_eq!(of(Takes::Text, "uuid5").unwrap(), uuid);
-        let refused = of(Takes::Uuids, "sha256").unwrap_err();
+        assert_eq!(of(false, "uuid5").unwrap(), uuid);
+        let refused = of(true, "sha256").unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Config);
         assert!(refused.hint().unwrap().contains("uuid5"));
     }
@@ -131,18 +104,18 @@ mod tests {
     #[test]
     fn ids_never_change_for_the_same_namespace() {
         let chunk = ChunkId::from_stored("abc");
-        let default = ids(Takes::Uuids, &[]).unwrap();
+        let default = ids(true, &[]).unwrap();
         assert_eq!(default.of(&chunk), "55ffe50e-520f-5a1f-bffe-ae2d363450da");
         // The namespace for DNS names, and the example that its specification and Python's `uuid5` agree on.
         let dns = ids(
-            Takes::Uuids,
-            &[("x.id_namespace", "6ba7b810-9dad-11d1-80b4-00c04fd430c8")],
+            true,
+            &[(NAMESPACE_SETTING, "6ba7b810-9dad-11d1-80b4-00c04fd430c8")],
         );
         assert_eq!(
             dns.unwrap().of(&ChunkId::from_stored("python.org")),
             "886313e1-3b8a-5372-9b90-0c9aee199e5d"
         );
-        let error = ids(Takes::Uuids, &[("x.id_namespace", "audio")]).unwrap_err();
+        let error = ids(true, &[(NAMESPACE_SETTING, "audio")]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
     }
 }

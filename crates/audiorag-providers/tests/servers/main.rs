@@ -2,6 +2,14 @@
 //!
 //! Nothing is skipped: without the servers these tests fail. `cargo xtask test` installs them and says where they are.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what these modules do outside test functions is testing as well"
+)]
+
 mod chroma;
 mod pgvector;
 mod process;
@@ -127,7 +135,7 @@ async fn holds_ten_thousand(store: &dyn VectorStore) {
 async fn refuses_another_space(store: &dyn VectorStore, setting: &str) {
     let mut space = Collection::new(16, 0).space;
     store.prepare(&space).await.unwrap();
-    space.model = "another".to_owned();
+    "another".clone_into(&mut space.model);
     let error = store.prepare(&space).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     let hint = error.hint().unwrap();

@@ -7,6 +7,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::unwrap_used,
     reason = "failing a test is what helpers of tests are for"
 )]
 
@@ -19,6 +20,32 @@ mod groq;
 #[cfg(feature = "openai")]
 mod openai;
 mod stand_in;
+
+#[cfg(feature = "chroma")]
+mod chroma;
+#[cfg(feature = "pgvector")]
+mod pgvector;
+#[cfg(feature = "pinecone")]
+mod pinecone;
+#[cfg(feature = "qdrant")]
+mod qdrant;
+#[cfg(any(
+    feature = "chroma",
+    feature = "pgvector",
+    feature = "pinecone",
+    feature = "qdrant",
+    feature = "weaviate"
+))]
+mod store;
+#[cfg(any(
+    feature = "chroma",
+    feature = "pinecone",
+    feature = "qdrant",
+    feature = "weaviate"
+))]
+mod store_stand_in;
+#[cfg(feature = "weaviate")]
+mod weaviate;
 
 #[cfg(feature = "assemblyai")]
 mod assemblyai;
@@ -81,6 +108,16 @@ const COVERED: &[(&str, &[Capability])] = &[
     ("elevenlabs", &[Capability::Transcribe]),
     #[cfg(feature = "voyage")]
     ("voyage", &[Capability::Embed, Capability::Rerank]),
+    #[cfg(feature = "chroma")]
+    ("chroma", &[Capability::Store]),
+    #[cfg(feature = "pgvector")]
+    ("pgvector", &[Capability::Store]),
+    #[cfg(feature = "pinecone")]
+    ("pinecone", &[Capability::Store]),
+    #[cfg(feature = "qdrant")]
+    ("qdrant", &[Capability::Store]),
+    #[cfg(feature = "weaviate")]
+    ("weaviate", &[Capability::Store]),
 ];
 
 /// Every vendor uses its part of the helpers; all of them are meant to be here whatever is compiled in.

@@ -13,7 +13,7 @@ mod wire;
 
 use super::{Offer, SettingKind, Vendor, VendorContext, VendorSetting};
 use crate::http::{Call, Replay, Service, health_of};
-use crate::wire::record_id::{RecordIds, Takes, format_setting, namespace_setting};
+use crate::wire::record_id::RecordIds;
 use crate::wire::store::{
     Place, Prepared, Ranges, best_first, check_records, check_vector, cut, json, other_space, plain_name,
 };
@@ -70,8 +70,6 @@ pub(super) const VENDOR: Vendor = Vendor {
             default: Some("audiorag"),
             doc: "Collection for the vectors of one embedding model. It is made when it is missing.",
         },
-        format_setting("chroma.id_format"),
-        namespace_setting("chroma.id_namespace"),
     ],
     store: Some(Offer::new(&[], build)),
     ..Vendor::NONE
@@ -106,7 +104,7 @@ fn build(ctx: &VendorContext<'_>) -> Result<Arc<dyn VectorStore>> {
             model: collection.clone(),
             version: 1,
         },
-        ids: RecordIds::new(ctx, Takes::Text, "chroma.id_format", "chroma.id_namespace")?,
+        ids: RecordIds::new(ctx, false)?,
         collections: format!("/api/v2/tenants/{tenant}/databases/{database}/collections"),
         collection,
         max_batch: AtomicUsize::new(MAX_BATCH),

@@ -15,9 +15,10 @@ mod sql;
 
 use super::{Offer, SettingKind, Vendor, VendorContext, VendorSetting};
 use crate::http::{HttpSettings, health_of};
-use crate::wire::record_id::{RecordIds, Takes, format_setting, namespace_setting};
+use crate::wire::record_id::RecordIds;
 use crate::wire::store::{
     Fields, Place, Prepared, Ranges, best_first, check_records, check_vector, cut, json, other_space,
+    plain_name,
 };
 use async_trait::async_trait;
 use audiorag_core::capability::{
@@ -56,8 +57,6 @@ pub(super) const VENDOR: Vendor = Vendor {
             default: Some("audiorag"),
             doc: "Table in the schema `vecs` for the vectors of one embedding model. It is made when it is missing.",
         },
-        format_setting("pgvector.id_format"),
-        namespace_setting("pgvector.id_namespace"),
     ],
     store: Some(Offer::new(&[], build)),
     ..Vendor::NONE
@@ -82,33 +81,31 @@ fn build(ctx: &VendorContext<'_>) -> Result<Arc<dyn VectorStore>> {
     let url = ctx.key("pgvector.url", "PGVECTOR_URL or SUPABASE_DB_URL")?;
     // The URL holds the password: neither it nor what the parser says of it is shown.
     let options = PgConnectOptions::from_str(url.expose())
+        // A socket is written without a host, which the parser does not take.
+        .or_else(|_| PgConnectOptions::from_str(&url.expose().replacen("@/", "@localhost/", 1)))
         .map_err(|_| {
             Error::config("pgvector.url is no address of a PostgreSQL database")
                 .with_hint("write it as postgresql://user:password@host:5432/database")
         })?
         .application_name("audiorag")
         .statement_cache_capacity(0);
-    let table = ctx.required("pgvector.table")?;
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    if table.is_empty()
-        || table.len() > 40
-        || !table.bytes().all(plain)
-        || table.starts_with(|first: char| first.is_ascii_digit())
-        || table == SPACES
+    let table = plain_name("pgvector.table", ctx.required("pgvector.table")?, 1..=40)?;
+    let quoted = |byte: u8| byte.is_ascii_uppercase() || byte == b'-';
+    if table.bytes().any(quoted) || table.starts_with(|first: char| first.is_ascii_digit()) || table == SPACES
     {
         return Err(Error::config(format!(
-            "pgvector.table is '{table}'; it takes up to 40 lower-case letters, digits and '_'"
+            "pgvector.table is '{table}'; it takes lower-case letters, digits and '_', no digit first"
         )));
     }
     Ok(Arc::new(PgVector {
         info: ProviderInfo {
             vendor: "pgvector".to_owned(),
-            model: table.to_owned(),
+            model: table.clone(),
             version: 1,
         },
-        ids: RecordIds::new(ctx, Takes::Text, "pgvector.id_format", "pgvector.id_namespace")?,
+        ids: RecordIds::new(ctx, false)?,
         settings: ctx.http.settings().clone(),
-        table: table.to_owned(),
+        table,
         pool: OnceLock::new(),
         prepared: Prepared::default(),
         options,
@@ -171,7 +168,8 @@ impl PgVector {
                 tokio::time::sleep(wait).await;
                 Ok(())
             }
-            None => Err(error.with_context("attempts", attempt).into_persistent()),
+            None if attempt > 1 => Err(error.with_context("attempts", attempt).into_persistent()),
+            None => Err(error),
         }
     }
 
@@ -430,8 +428,8 @@ impl VectorStore for PgVector {
                     run.iter().map(of).cloned().collect::<Vec<String>>()
                 };
                 let mut query = QueryBuilder::new(format!(
-                    r#"INSERT INTO vecs."{}" (id, vec, metadata) \
-                     SELECT id, vec::vector, metadata::jsonb FROM unnest("#,
+                    "INSERT INTO vecs.\"{}\" (id, vec, metadata) \
+                     SELECT id, vec::vector, metadata::jsonb FROM unnest(",
                     self.table
                 ));
                 let mut columns = query.separated(", ");

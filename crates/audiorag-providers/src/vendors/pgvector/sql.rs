@@ -156,6 +156,8 @@ pub(super) fn meaning(code: &str) -> (ErrorKind, Option<&'static str>) {
         (_, "3D") => (ErrorKind::Config, Some("check the database name in pgvector.url")),
         (_, "08" | "40" | "53" | "55" | "57") => (ErrorKind::Unavailable, None),
         (_, "22" | "23") => (ErrorKind::Input, None),
+        // A statement that the database does not understand will not be understood the next time either.
+        (_, "42") => (ErrorKind::Internal, None),
         _ => (ErrorKind::Protocol, None),
     }
 }
@@ -218,7 +220,7 @@ mod tests {
             ("57014", ErrorKind::Timeout),
             ("57P01", ErrorKind::Unavailable),
             ("22P02", ErrorKind::Input),
-            ("42601", ErrorKind::Protocol),
+            ("42601", ErrorKind::Internal),
             ("", ErrorKind::Protocol),
         ] {
             assert_eq!(meaning(code).0, kind, "{code}");

@@ -13,7 +13,7 @@ mod wire;
 
 use super::{Offer, SettingKind, Vendor, VendorContext, VendorSetting};
 use crate::http::{Call, HttpClient, Replay, Service, health_of};
-use crate::wire::record_id::{RecordIds, Takes, format_setting, namespace_setting};
+use crate::wire::record_id::RecordIds;
 use crate::wire::store::{
     Fields, Place, Prepared, Ranges, best_first, check_records, check_vector, cut, json, other_space,
     plain_name,
@@ -84,8 +84,6 @@ pub(super) const VENDOR: Vendor = Vendor {
             default: Some("us-east-1"),
             doc: "Region for an index that is made.",
         },
-        format_setting("pinecone.id_format"),
-        namespace_setting("pinecone.id_namespace"),
     ],
     store: Some(Offer::new(&[], build)),
     ..Vendor::NONE
@@ -123,7 +121,7 @@ fn build(ctx: &VendorContext<'_>) -> Result<Arc<dyn VectorStore>> {
             model: index.clone(),
             version: 1,
         },
-        ids: RecordIds::new(ctx, Takes::Text, "pinecone.id_format", "pinecone.id_namespace")?,
+        ids: RecordIds::new(ctx, false)?,
         control: service(ctx.http, control_url, &key)?,
         scheme: if control_url.starts_with("http://") {
             "http"

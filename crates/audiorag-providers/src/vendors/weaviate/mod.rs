@@ -13,7 +13,7 @@ mod condition;
 
 use super::{Offer, SettingKind, Vendor, VendorContext, VendorSetting};
 use crate::http::{Call, Replay, Service, health_of};
-use crate::wire::record_id::{RecordIds, Takes, format_setting, namespace_setting};
+use crate::wire::record_id::RecordIds;
 use crate::wire::store::{
     Fields, Prepared, Ranges, best_first, check_records, check_vector, cut, json, other_space, plain_name,
 };
@@ -56,8 +56,6 @@ pub(super) const VENDOR: Vendor = Vendor {
             default: Some("AudioRAG"),
             doc: "Class for the vectors of one embedding model. It is made when it is missing.",
         },
-        format_setting("weaviate.id_format"),
-        namespace_setting("weaviate.id_namespace"),
     ],
     store: Some(Offer::new(&[], build)),
     ..Vendor::NONE
@@ -97,7 +95,7 @@ fn build(ctx: &VendorContext<'_>) -> Result<Arc<dyn VectorStore>> {
             model: class.clone(),
             version: 1,
         },
-        ids: RecordIds::new(ctx, Takes::Uuids, "weaviate.id_format", "weaviate.id_namespace")?,
+        ids: RecordIds::new(ctx, true)?,
         prepared: Prepared::default(),
         class,
         service,
