@@ -71,6 +71,7 @@ fn with_context<T>(
         }
     }
     let http = HttpClient::new(&HttpSettings {
+        connect_timeout: Duration::from_secs(1),
         retry: RetryPolicy {
             first_wait: Duration::from_millis(1),
             ..RetryPolicy::default()
