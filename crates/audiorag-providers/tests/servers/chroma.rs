@@ -77,7 +77,7 @@ async fn spaces_and_health_are_told_as_they_are() {
     let error = elsewhere.prepare(&space).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Input);
     assert!(
-        error.report().contains("nowhere) not found"),
+        error.report().contains("Database [nowhere] does not exist"),
         "{}",
         error.report()
     );

@@ -235,7 +235,12 @@ async fn failures_are_told_apart() {
     let state = Mutex::new(StandIn::default());
     let switch = Switch::new(move |request| state.lock().unwrap().answer(request)).await;
     let store = at(&switch.server.url(""));
-    failures_have_their_kind(&*store, &switch, r#"{"error":"ChromaError","message":"MESSAGE"}"#).await;
+    failures_have_their_kind(
+        || at(&switch.server.url("")),
+        &switch,
+        r#"{"error":"ChromaError","message":"MESSAGE"}"#,
+    )
+    .await;
     let server = running().await;
     bad_input_is_not_sent(&*at(&server.url("")), &server).await;
     assert!(

@@ -291,7 +291,7 @@ async fn failures_are_told_apart() {
     state.lock().unwrap().host = switch.server.address().to_string();
     let store = at(&switch.server.url(""));
     failures_have_their_kind(
-        &*store,
+        || at(&switch.server.url("")),
         &switch,
         r#"{"code":16,"message":"MESSAGE","details":[]}"#,
     )
@@ -300,6 +300,7 @@ async fn failures_are_told_apart() {
     bad_input_is_not_sent(&*at(&server.url("")), &server).await;
 
     let collection = Collection::new(4, 2);
+    store.prepare(&collection.space).await.unwrap();
     switch.answer(Some(ok(&json!({"upsertedCount": 1}))));
     let error = store.upsert(collection.records.clone()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol);

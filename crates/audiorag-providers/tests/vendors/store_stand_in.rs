@@ -152,10 +152,14 @@ impl Switch {
     }
 }
 
-/// Every failure has its kind in every operation, and shows no credentials.
-pub(crate) async fn failures_have_their_kind(store: &dyn VectorStore, switch: &Switch, message: &str) {
+/// Every failure has its kind in every operation, and shows no credentials. Each operation has a store of its own,
+/// because several failures in a row would open the breaker.
+pub(crate) async fn failures_have_their_kind(
+    fresh: impl Fn() -> Arc<dyn VectorStore>,
+    switch: &Switch,
+    message: &str,
+) {
     let collection = Collection::new(4, 2);
-    store.prepare(&collection.space).await.unwrap();
     let said = message.replace("MESSAGE", &format!("no: {CANARY}"));
     let table = [
         (Reply::json(401, said.clone()), ErrorKind::Auth),
@@ -169,19 +173,25 @@ pub(crate) async fn failures_have_their_kind(store: &dyn VectorStore, switch: &S
         (Reply::json(200, "{\"unexpected\":"), ErrorKind::Protocol),
         (Reply::json(200, "[]").cut_after(20), ErrorKind::Unavailable),
     ];
+    let source = Selector::Source(collection.records[0].source_id.clone());
+    let vector = &collection.records[0].vector;
     for (reply, kind) in table {
-        switch.answer(Some(reply.clone()));
-        let source = Selector::Source(collection.records[0].source_id.clone());
-        let vector = &collection.records[0].vector;
-        let outcomes: [(&str, Result<()>); 3] = [
-            ("prepare", store.prepare(&collection.space).await),
-            (
-                "search",
-                store.search(vector, 1, &Filter::default()).await.map(drop),
-            ),
-            ("count", store.count(&source).await.map(drop)),
-        ];
-        for (what, outcome) in outcomes {
+        for what in ["prepare", "search", "count", "health"] {
+            let store = fresh();
+            switch.answer(None);
+            store.prepare(&collection.space).await.unwrap();
+            switch.answer(Some(reply.clone()));
+            let outcome: Result<()> = match what {
+                "prepare" => store.prepare(&collection.space).await,
+                "search" => store.search(vector, 1, &Filter::default()).await.map(drop),
+                "count" => store.count(&source).await.map(drop),
+                _ => {
+                    let health = store.health_check().await;
+                    assert_eq!(health.status.as_str(), "unhealthy", "{reply:?}");
+                    assert!(!health.detail.contains("canary"), "{}", health.detail);
+                    continue;
+                }
+            };
             let error = outcome.expect_err(what);
             assert_eq!(error.kind(), kind, "{what}: {}", error.report());
             let shown = format!("{} {error:?} {:?}", error.report(), error.hint());
@@ -190,13 +200,8 @@ pub(crate) async fn failures_have_their_kind(store: &dyn VectorStore, switch: &S
                 assert!(error.hint().unwrap().contains("API_KEY"), "{shown}");
             }
         }
-        let health = store.health_check().await;
-        assert_eq!(health.status.as_str(), "unhealthy", "{reply:?}");
-        assert!(!health.detail.contains("canary"), "{}", health.detail);
-        switch.answer(None);
-        // The breaker closes again after a success, if it opened at all.
-        store.prepare(&collection.space).await.unwrap();
     }
+    switch.answer(None);
 }
 
 /// Bad vectors and days are refused before anything is sent.

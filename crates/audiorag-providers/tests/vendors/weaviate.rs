@@ -215,6 +215,12 @@ impl Words<'_> {
                 }
             }
             first if first.is_alphabetic() => Value::String(self.name()),
+            '0'..='9' | '-' => {
+                let end = self.0.find([',', ' ', ']', '}', ')']).unwrap_or(self.0.len());
+                let (number, rest) = self.0.split_at(end);
+                self.0 = rest;
+                serde_json::from_str(number).unwrap()
+            }
             _ => {
                 let mut stream = serde_json::Deserializer::from_str(self.0).into_iter::<Value>();
                 let value = stream.next().unwrap().unwrap();
@@ -379,8 +385,12 @@ async fn a_success_with_failed_objects_is_a_failure() {
 async fn failures_are_told_apart() {
     let state = Mutex::new(StandIn::default());
     let switch = Switch::new(move |request| state.lock().unwrap().answer(request)).await;
-    let store = at(&switch.server.url(""));
-    failures_have_their_kind(&*store, &switch, r#"{"error":[{"message":"MESSAGE"}]}"#).await;
+    failures_have_their_kind(
+        || at(&switch.server.url("")),
+        &switch,
+        r#"{"error":[{"message":"MESSAGE"}]}"#,
+    )
+    .await;
     let server = running().await;
     bad_input_is_not_sent(&*at(&server.url("")), &server).await;
     let health = at(&server.url("")).health_check().await;

@@ -27,7 +27,9 @@ use audiorag_core::capability::{
 use audiorag_core::id::ChunkId;
 use audiorag_core::model::{EmbeddingSpace, Filter};
 use audiorag_core::{Error, Result};
-use sql::{at_least_0_8, configuring, explain, extension, halved, one, restrict, statement, tables};
+use sql::{
+    at_least_0_8, configuring, explain, extension, halved, one, restrict, statement, tables, without_zeros,
+};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder, Row as _};
 use std::str::FromStr as _;
@@ -80,10 +82,17 @@ const CONNECTIONS: u32 = 8;
 fn build(ctx: &VendorContext<'_>) -> Result<Arc<dyn VectorStore>> {
     let url = ctx.key("pgvector.url", "PGVECTOR_URL or SUPABASE_DB_URL")?;
     // The URL holds the password: neither it nor what the parser says of it is shown.
-    let options = PgConnectOptions::from_str(url.expose())
-        // A socket is written without a host, which the parser does not take.
-        .or_else(|_| PgConnectOptions::from_str(&url.expose().replacen("@/", "@localhost/", 1)))
-        .map_err(|_| {
+    let options = ["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| url.expose().starts_with(scheme))
+        .then(|| {
+            PgConnectOptions::from_str(url.expose())
+                // A socket is written without a host, which the parser does not take.
+                .or_else(|_| PgConnectOptions::from_str(&url.expose().replacen("@/", "@localhost/", 1)))
+                .ok()
+        })
+        .flatten()
+        .ok_or_else(|| {
             Error::config("pgvector.url is no address of a PostgreSQL database")
                 .with_hint("write it as postgresql://user:password@host:5432/database")
         })?
@@ -413,8 +422,7 @@ impl VectorStore for PgVector {
                 Ok((
                     self.ids.of(&record.id),
                     json(&record.vector)?,
-                    // No text of PostgreSQL holds the character zero.
-                    json(&Fields::of(record))?.replace("\\u0000", " "),
+                    without_zeros(json(&Fields::of(record))?)?,
                 ))
             })
             .collect::<Result<Vec<_>>>()?;

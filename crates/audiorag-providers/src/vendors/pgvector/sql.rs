@@ -2,7 +2,8 @@
 
 use super::{INDEXED, Query};
 use audiorag_core::model::{EmbeddingSpace, Filter};
-use audiorag_core::{Error, ErrorKind};
+use audiorag_core::{Error, ErrorKind, Result};
+use serde_json::Value;
 use sqlx::{PgConnection, QueryBuilder, Row as _};
 
 /// Whether vectors are compared in half precision, because an index takes no more of full precision.
@@ -128,8 +129,10 @@ pub(super) fn explain(error: sqlx::Error) -> Error {
         sqlx::Error::Tls(error) => failure(ErrorKind::Unavailable, "no encrypted connection to the database")
             .with_hint("check the system's root certificates, and sslmode in pgvector.url")
             .with_cause(error),
+        // The pool has tried again and again until its time was up.
         sqlx::Error::PoolTimedOut => failure(ErrorKind::Unavailable, "no connection to the database in time")
-            .with_hint("check the host and port in pgvector.url, and the server's limit of connections"),
+            .with_hint("check the host and port in pgvector.url, and the server's limit of connections")
+            .into_persistent(),
         sqlx::Error::Configuration(_) => failure(ErrorKind::Config, "pgvector.url cannot be used"),
         other => failure(
             ErrorKind::Protocol,
@@ -160,6 +163,26 @@ pub(super) fn meaning(code: &str) -> (ErrorKind, Option<&'static str>) {
         (_, "42") => (ErrorKind::Internal, None),
         _ => (ErrorKind::Protocol, None),
     }
+}
+
+/// JSON whose texts hold no character zero, which no text of PostgreSQL can.
+pub(super) fn without_zeros(json: String) -> Result<String> {
+    if !json.contains("\\u0000") {
+        return Ok(json);
+    }
+    // It may be a backslash that is meant as such: only the parser knows.
+    fn clean(value: &mut Value) {
+        match value {
+            Value::String(text) => *text = text.replace('\0', " "),
+            Value::Array(items) => items.iter_mut().for_each(clean),
+            Value::Object(fields) => fields.values_mut().for_each(clean),
+            _ => {}
+        }
+    }
+    let mut value: Value = serde_json::from_str(&json)
+        .map_err(|error| Error::internal("a record cannot be read back from JSON").with_cause(error))?;
+    clean(&mut value);
+    Ok(value.to_string())
 }
 
 #[cfg(test)]
