@@ -6,7 +6,7 @@
 use crate::process::{self, Findings};
 use crate::suites::Suites;
 use crate::workspace::{self, Workspace};
-use crate::{environment, models, tidy};
+use crate::{environment, models, servers, tidy};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 
@@ -59,7 +59,8 @@ pub(crate) fn check() -> Result<Findings> {
         .arg(&target)
         .arg("--objects")
         .arg(&program)
-        .env("AUDIORAG_TEST_MODELS", &folder);
+        .env("AUDIORAG_TEST_MODELS", &folder)
+        .envs(servers::install(&workspace.target_directory)?.variables());
     let mut suites = Suites::default();
     let status = process::stream(&mut command, |line| {
         suites.line(line);

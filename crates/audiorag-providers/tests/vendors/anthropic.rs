@@ -230,7 +230,7 @@ async fn health_asks_for_the_model() {
     assert_eq!(request.header("x-api-key"), Some(CANARY));
     unhealthy(&generator.health_check().await, "check ANTHROPIC_API_KEY");
     unhealthy(&generator.health_check().await, "check the model's name");
-    unhealthy(&generator.health_check().await, "protocol");
+    unhealthy(&generator.health_check().await, "Protocol");
 }
 
 #[tokio::test]

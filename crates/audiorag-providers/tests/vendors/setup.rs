@@ -123,8 +123,11 @@ pub(crate) async fn unhealthy(
         Err(error) => unreachable!("{}", error.report()),
     };
     assert_eq!(health.status, HealthStatus::Unhealthy);
-    assert!(health.detail.contains(expected), "{}", health.detail);
-    assert!(!health.detail.contains("canary"), "{}", health.detail);
+    let kind = health.kind.map_or("", |kind| kind.as_str());
+    let remedy = health.remedy.as_deref().unwrap_or_default();
+    let shown = format!("{kind}: {}; {remedy}", health.detail);
+    assert!(shown.contains(expected), "{shown}");
+    assert!(!shown.contains("canary"), "{shown}");
 }
 
 /// Without a key nothing is made, and the error names the variable.

@@ -4,19 +4,22 @@ use audiorag_core::Secret;
 use audiorag_core::capability::VectorStore;
 use audiorag_core::retry::RetryPolicy;
 use audiorag_providers::http::{HttpClient, HttpSettings};
-use audiorag_providers::vendors::{VendorContext, find};
+use audiorag_providers::vendors::{SettingKind, VendorContext, find};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Makes something of a vendor with its defaults and these settings; values under `.api_key` and `.url` are secrets.
+/// Makes something of a vendor with its defaults and these settings, some of which are secrets.
 fn with_context<T>(
     vendor: &str,
     settings: &[(&'static str, &str)],
     make: impl FnOnce(&VendorContext<'_>) -> T,
 ) -> T {
     let vendor = find(vendor).expect("the vendor is compiled in");
-    let is_secret = |path: &str| [".api_key", ".url"].iter().any(|end| path.ends_with(end));
+    let is_secret = |path: &str| {
+        let mut settings = vendor.settings.iter();
+        settings.any(|setting| setting.path == path && setting.kind == SettingKind::Secret)
+    };
     let mut values: BTreeMap<&'static str, String> = vendor
         .settings
         .iter()
@@ -31,6 +34,7 @@ fn with_context<T>(
         }
     }
     let http = HttpClient::new(&HttpSettings {
+        connect_timeout: Duration::from_secs(1),
         retry: RetryPolicy {
             first_wait: Duration::from_millis(1),
             ..RetryPolicy::default()
