@@ -1,10 +1,10 @@
 //! Chroma: requests, answers, failures and the contract.
 
+use crate::context::store;
 use crate::stand_in::{
     CANARY, Kept, Pile, Servers, Switch, bad_input_is_not_sent, body, failures_have_their_kind, mongo,
     nearest, numbers, ok, sent, texts, unknown,
 };
-use crate::store;
 use audiorag_core::ErrorKind;
 use audiorag_core::capability::{Selector, VectorStore};
 use audiorag_core::model::Filter;

@@ -1,15 +1,30 @@
 //! Vendors against loopback stand-ins: what is sent, how answers are read, and the contracts.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "what these modules do outside test functions is testing as well"
+#![cfg_attr(
+    any(
+        feature = "chroma",
+        feature = "pinecone",
+        feature = "qdrant",
+        feature = "weaviate"
+    ),
+    expect(
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used,
+        reason = "what these modules do outside test functions is testing as well"
+    )
 )]
 
 #[cfg(feature = "chroma")]
 mod chroma;
+#[cfg(any(
+    feature = "chroma",
+    feature = "pgvector",
+    feature = "pinecone",
+    feature = "qdrant",
+    feature = "weaviate"
+))]
+mod context;
 #[cfg(feature = "pgvector")]
 mod pgvector;
 #[cfg(feature = "pinecone")]
@@ -26,14 +41,7 @@ mod stand_in;
 #[cfg(feature = "weaviate")]
 mod weaviate;
 
-use audiorag_core::Secret;
-use audiorag_core::capability::VectorStore;
-use audiorag_core::retry::RetryPolicy;
-use audiorag_providers::http::{HttpClient, HttpSettings};
-use audiorag_providers::vendors::{Capability, VENDORS, VendorContext, find};
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use audiorag_providers::vendors::{Capability, VENDORS};
 
 /// What the modules here cover, by vendor.
 const COVERED: &[(&str, &[Capability])] = &[
@@ -48,52 +56,6 @@ const COVERED: &[(&str, &[Capability])] = &[
     #[cfg(feature = "weaviate")]
     ("weaviate", &[Capability::Store]),
 ];
-
-/// Makes something of a vendor with its defaults and these settings; values under `.api_key` and `.url` are secrets.
-fn with_context<T>(
-    vendor: &str,
-    settings: &[(&'static str, &str)],
-    make: impl FnOnce(&VendorContext<'_>) -> T,
-) -> T {
-    let vendor = find(vendor).expect("the vendor is compiled in");
-    let is_secret = |path: &str| path.ends_with(".api_key") || path.ends_with(".url");
-    let mut values: BTreeMap<&'static str, String> = vendor
-        .settings
-        .iter()
-        .filter_map(|setting| Some((setting.path, setting.default?.to_owned())))
-        .collect();
-    let mut secrets = BTreeMap::new();
-    for (path, value) in settings {
-        if is_secret(path) {
-            secrets.insert(*path, Secret::new(value));
-        } else {
-            values.insert(*path, (*value).to_owned());
-        }
-    }
-    let http = HttpClient::new(&HttpSettings {
-        connect_timeout: Duration::from_secs(1),
-        retry: RetryPolicy {
-            first_wait: Duration::from_millis(1),
-            ..RetryPolicy::default()
-        },
-        ..HttpSettings::default()
-    })
-    .expect("an HTTP client");
-    make(&VendorContext {
-        values: &values,
-        secrets: &secrets,
-        model: None,
-        dimensions: None,
-        notes: None,
-        http: &http,
-    })
-}
-
-/// A vendor's store.
-fn store(vendor: &str, settings: &[(&'static str, &str)]) -> audiorag_core::Result<Arc<dyn VectorStore>> {
-    let offer = find(vendor).and_then(|vendor| vendor.store).expect("a store");
-    with_context(vendor, settings, offer.build.expect("a constructor"))
-}
 
 #[test]
 fn every_vendor_has_its_fixtures() {

@@ -1,6 +1,6 @@
 //! PostgreSQL with pgvector: what can be told without a server. The contract runs in `tests/servers`.
 
-use crate::store;
+use crate::context::store;
 use audiorag_core::ErrorKind;
 use audiorag_testkit::suite::vector_store::Collection;
 

@@ -1,10 +1,10 @@
 //! Pinecone: requests, answers, failures and the contract.
 
+use crate::context::store;
 use crate::stand_in::{
     CANARY, Kept, Pile, Servers, Switch, bad_input_is_not_sent, body, failures_have_their_kind, mongo,
     nearest, numbers, ok, sent, texts, unknown,
 };
-use crate::store;
 use audiorag_core::ErrorKind;
 use audiorag_core::capability::{Selector, VectorStore};
 use audiorag_core::model::Filter;
@@ -317,7 +317,7 @@ async fn failures_are_told_apart() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol);
-    let missing = crate::store("pinecone", &[]).err().unwrap();
+    let missing = crate::context::store("pinecone", &[]).err().unwrap();
     assert_eq!(missing.kind(), ErrorKind::Auth);
 }
 

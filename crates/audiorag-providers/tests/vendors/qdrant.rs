@@ -1,10 +1,10 @@
 //! Qdrant: requests, answers, failures and the contract.
 
+use crate::context::store;
 use crate::stand_in::{
     CANARY, Kept, Pile, Servers, Switch, bad_input_is_not_sent, body, compares, failures_have_their_kind,
     nearest, numbers, ok, sent, texts, unknown,
 };
-use crate::store;
 use audiorag_core::ErrorKind;
 use audiorag_core::capability::VectorStore;
 use audiorag_core::model::Filter;

@@ -1,10 +1,10 @@
 //! Weaviate: requests, answers, failures and the contract.
 
+use crate::context::store;
 use crate::stand_in::{
     CANARY, Kept, Pile, Servers, Switch, bad_input_is_not_sent, body, compares, failures_have_their_kind,
     nearest, numbers, ok, sent, unknown,
 };
-use crate::store;
 use audiorag_core::ErrorKind;
 use audiorag_core::capability::{Selector, VectorStore};
 use audiorag_core::model::Filter;
@@ -325,7 +325,7 @@ async fn other_spaces_and_classes_are_refused() {
     }
     for name in ["a-b", "1a", "Ä", ""] {
         assert!(
-            crate::store("weaviate", &[("weaviate.collection_name", name)]).is_err(),
+            crate::context::store("weaviate", &[("weaviate.collection_name", name)]).is_err(),
             "{name}"
         );
     }
