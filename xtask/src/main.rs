@@ -19,7 +19,7 @@ mod gates;
 mod licenses;
 mod models;
 mod process;
-#[expect(dead_code, reason = "the command that runs the tests asks for it next")]
+
 mod servers;
 mod suites;
 mod test;

@@ -107,7 +107,8 @@ struct Weaviate {
     service: Service,
     ids: RecordIds,
     class: String,
-    prepared: Prepared<()>,
+    /// The class that was found to be fit.
+    prepared: Prepared<String>,
 }
 
 impl Weaviate {
@@ -242,7 +243,7 @@ impl VectorStore for Weaviate {
                 self.service.done(&call).await?;
             }
         }
-        self.prepared.set(space, ());
+        self.prepared.set(space, self.class.clone());
         Ok(())
     }
 
@@ -252,7 +253,7 @@ impl VectorStore for Weaviate {
             .iter()
             .map(|record| {
                 json(&Object {
-                    class: &self.class,
+                    class: &place.at,
                     id: self.ids.of(&record.id),
                     vector: &record.vector,
                     properties: Fields::of(record),
