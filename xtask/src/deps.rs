@@ -90,7 +90,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("governor", &["audiorag-providers"]),
     ("sea-orm", &["audiorag-state"]),
     ("sea-orm-migration", &["audiorag-state"]),
-    ("sqlx", &["audiorag-state"]),
+    ("sqlx", &["audiorag-providers", "audiorag-state"]),
     ("libsqlite3-sys", &["audiorag-state"]),
     ("symphonia", &["audiorag-audio"]),
     ("rubato", &["audiorag-audio"]),

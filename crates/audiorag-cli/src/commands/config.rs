@@ -5,10 +5,10 @@ use crate::exit::ExitStatus;
 use crate::json;
 use crate::printer::{Style, table};
 use audiorag::core::Result;
-use audiorag::settings::{self, Origin, PROJECT_FILE};
+use audiorag::settings::{self, Entry, Key, Origin, PROJECT_FILE};
 use serde_json::json;
 
-/// Every setting with its value and origin.
+/// Every setting with its value and origin. People are spared the defaults of vendors they do not use.
 pub(super) fn show(context: &Context) -> Result<ExitStatus> {
     let printer = &context.printer;
     let entries = &context.resolution.entries;
@@ -16,8 +16,23 @@ pub(super) fn show(context: &Context) -> Result<ExitStatus> {
         printer.json(&json::entries(entries))?;
         return Ok(ExitStatus::Success);
     }
+    let settings = &context.resolution.settings;
+    let in_use = [
+        &settings.stt.provider,
+        &settings.embedding.provider,
+        &settings.vector_store.provider,
+        &settings.generation.provider,
+        &settings.reranker.provider,
+    ];
+    let matters = |entry: &Entry| {
+        let vendor = entry.key.spec().path.split('.').next().unwrap_or_default();
+        !matches!(entry.key, Key::Vendor(_))
+            || entry.origin != Origin::Default
+            || in_use.iter().any(|provider| provider.as_str() == vendor)
+    };
     let rows: Vec<Vec<String>> = entries
         .iter()
+        .filter(|entry| matters(entry))
         .map(|entry| {
             let value = entry.value.clone().unwrap_or_else(|| "(unset)".to_owned());
             let style = if entry.origin == Origin::Default {

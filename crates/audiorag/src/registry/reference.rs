@@ -121,12 +121,14 @@ fn describe(model: &Model) -> String {
     if let Some(price) = model.price {
         let unit = match price.unit {
             Unit::AudioMinute => "a minute of audio",
-            Unit::MillionTokens => "a million tokens",
+            Unit::MillionTokens => "a million tokens read",
         };
         let _ = write!(
             text,
             "; {} USD for {unit} ({}, {})",
-            price.usd, price.checked, price.source
+            (price.usd * 1e5).round() / 1e5,
+            price.checked,
+            price.source
         );
     }
     if let Some(day) = model.retires {

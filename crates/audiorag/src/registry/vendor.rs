@@ -2,7 +2,7 @@
 
 use super::{Purpose, Registry};
 use audiorag_core::capability::{Embedder, Generator, Reranker, Transcriber, VectorStore};
-use audiorag_core::{Error, Result};
+use audiorag_core::{Error, Result, Secret};
 #[cfg(feature = "http")]
 use audiorag_providers::http::{HttpClient, HttpSettings};
 use audiorag_providers::vendors::{self, Offer, Vendor, VendorContext};
@@ -102,8 +102,17 @@ impl Registry {
 
     /// Offline means: no connection to anything but this machine.
     fn refuse_offline(&self, vendor: &Vendor, values: &BTreeMap<&'static str, String>) -> Result<()> {
-        let base = values.get(format!("{}.base_url", vendor.id).as_str());
-        if !self.settings.offline || base.is_some_and(|base| is_on_this_machine(base)) {
+        let base = values
+            .get(format!("{}.base_url", vendor.id).as_str())
+            .map(String::as_str);
+        // The address of a database holds its password, and so is a secret.
+        let database = self
+            .settings
+            .vendors
+            .secrets
+            .get(format!("{}.url", vendor.id).as_str());
+        let address = base.or(database.map(Secret::expose));
+        if !self.settings.offline || address.is_some_and(is_on_this_machine) {
             return Ok(());
         }
         Err(Error::config(format!(
