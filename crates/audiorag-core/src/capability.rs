@@ -357,15 +357,33 @@ pub trait Reranker: Send + Sync {
     async fn health_check(&self) -> Health;
 }
 
-/// A prompt in the two roles every vendor knows.
+/// A passage as a document of its own, for vendors whose models cite documents by themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// The recording's title, the time and the speakers.
+    pub title: String,
+    /// A link to the passage.
+    pub source: String,
+    /// What is said, sentence by sentence; never empty.
+    pub lines: Vec<String>,
+}
+
+/// A prompt in the two roles every vendor knows, and the same as documents and a question.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GenerateRequest {
-    /// Instructions.
+    /// Instructions, which ask for the numbers of passages as citations.
     pub system: String,
-    /// Passages and question.
+    /// Numbered passages and the question.
     pub user: String,
     /// The most tokens to write.
     pub max_output_tokens: u32,
+    /// The passages in the order of their numbers. A generator that cites by itself may send these and
+    /// [`question`](Self::question) in place of [`user`](Self::user), with
+    /// [`DOCUMENT_INSTRUCTIONS`](crate::prompt::DOCUMENT_INSTRUCTIONS) in place of [`system`](Self::system), and writes
+    /// the number of each cited document behind the statement, as `[1]`. Empty where there is nothing but text.
+    pub documents: Vec<Document>,
+    /// The question alone.
+    pub question: String,
 }
 
 /// A piece of a generated answer.

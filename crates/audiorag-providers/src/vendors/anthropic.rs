@@ -5,8 +5,9 @@
 //! - Version 2026-10-21 refuses `temperature`, `top_p` and `top_k`, so none is sent.
 //! - Models think before they answer, and their thoughts count against `max_tokens`. They are told not to where they
 //!   can be, and get room for it where they cannot.
-//! - Passages are sent as plain text: a request carries a prompt, not passages, so `search_result` blocks and the
-//!   citations that go with them are not used.
+//! - Passages are sent as `search_result` blocks, a text block for each sentence, and the citations that come back
+//!   become the numbers of passages behind each statement
+//!   (<https://platform.claude.com/docs/en/build-with-claude/search-results>).
 
 use super::{Model, Offer, Price, SettingKind, Unit, Vendor, VendorContext, VendorSetting};
 use crate::http::{Call, Event, Refinement, Refusal, Service, health_of};
@@ -16,9 +17,11 @@ use async_trait::async_trait;
 use audiorag_core::capability::{
     GenerateRequest, GenerateStream, Generator, GeneratorLimits, Health, ProviderInfo,
 };
+use audiorag_core::prompt::DOCUMENT_INSTRUCTIONS;
 use audiorag_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -165,11 +168,12 @@ impl Generator for AnthropicGenerator {
     }
 
     async fn generate(&self, request: GenerateRequest) -> Result<GenerateStream> {
+        let (system, content) = content(&request);
         let mut body = json!({
             "model": self.info.model,
             "max_tokens": request.max_output_tokens.saturating_add(self.room()),
-            "system": request.system,
-            "messages": [{"role": "user", "content": [{"type": "text", "text": request.user}]}],
+            "system": system,
+            "messages": [{"role": "user", "content": content}],
             "stream": true,
         });
         if let Some(value) = self.without_thinking() {
@@ -195,9 +199,41 @@ impl Generator for AnthropicGenerator {
     }
 }
 
+/// Instructions and blocks of the message: documents and the question, or plain text where there are none.
+fn content(request: &GenerateRequest) -> (&str, Vec<Value>) {
+    if request.documents.is_empty() {
+        return (
+            &request.system,
+            vec![json!({"type": "text", "text": request.user})],
+        );
+    }
+    let mut blocks: Vec<Value> = request
+        .documents
+        .iter()
+        .map(|document| {
+            let lines: Vec<Value> = document
+                .lines
+                .iter()
+                .map(|line| json!({"type": "text", "text": line}))
+                .collect();
+            json!({
+                "type": "search_result",
+                "title": document.title,
+                "source": document.source,
+                "content": lines,
+                "citations": {"enabled": true},
+            })
+        })
+        .collect();
+    blocks.push(json!({"type": "text", "text": request.question}));
+    (DOCUMENT_INSTRUCTIONS, blocks)
+}
+
 /// Reads the events of a message.
 #[derive(Debug, Default)]
 struct Reader {
+    /// The documents that the block under way cites.
+    cited: BTreeSet<usize>,
     input_tokens: u64,
     output_tokens: u64,
     reason: Option<String>,
@@ -219,8 +255,20 @@ impl ReadAnswer for Reader {
             "content_block_start" => Ok(Read::Text(
                 told.content_block.and_then(|b| b.text).unwrap_or_default(),
             )),
-            // Thoughts and signatures come without `text`.
-            "content_block_delta" => Ok(Read::Text(told.delta.and_then(|d| d.text).unwrap_or_default())),
+            // Thoughts and signatures come without `text`, citations between the text and the end of its block.
+            "content_block_delta" => {
+                let delta = told.delta.unwrap_or_default();
+                let cited = delta.citation.and_then(|citation| citation.document);
+                self.cited.extend(cited);
+                Ok(Read::Text(delta.text.unwrap_or_default()))
+            }
+            "content_block_stop" => {
+                let cited = std::mem::take(&mut self.cited);
+                // As the numbers in the prompt count: from one.
+                Ok(Read::Text(
+                    cited.iter().map(|index| format!(" [{}]", index + 1)).collect(),
+                ))
+            }
             "message_delta" => {
                 self.count(told.usage);
                 self.reason = told
@@ -237,7 +285,7 @@ impl ReadAnswer for Reader {
                 let error = told.error.unwrap_or_default();
                 Err(failed("anthropic", &error.kind, &error.message))
             }
-            // Pings, ends of blocks, and kinds that are yet to come.
+            // Pings, and kinds that are yet to come.
             _ => Ok(Read::Text(String::new())),
         }
     }
@@ -295,10 +343,18 @@ struct Block {
     text: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Delta {
     text: Option<String>,
+    citation: Option<Cited>,
     stop_reason: Option<String>,
+}
+
+/// A `search_result_location`: which of the request's documents, counted from zero.
+#[derive(Deserialize)]
+struct Cited {
+    #[serde(rename = "search_result_index")]
+    document: Option<usize>,
 }
 
 #[derive(Deserialize)]

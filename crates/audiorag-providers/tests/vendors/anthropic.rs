@@ -3,13 +3,16 @@
 use crate::stand_in::{answer, events, question, stream};
 use crate::{CANARY, Refusal, Setup, keeps_secrets, refusals, unhealthy};
 use audiorag_core::ErrorKind;
+use audiorag_core::capability::{Document, GenerateEvent};
 use audiorag_testkit::http::{Reply, Server};
 use audiorag_testkit::suite::generator::{self, GeneratorCase};
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
 const MESSAGE: &str = include_str!("fixtures/anthropic/message.sse");
+const CITED: &str = include_str!("fixtures/anthropic/cited.sse");
 const MODEL: &str = r#"{"type":"model","id":"claude-haiku-5-5","display_name":"Claude Haiku 5.5","created_at":"2026-10-07T00:00:00Z"}"#;
 const DELTA: (&str, &str) = (
     "content_block_delta",
@@ -64,6 +67,44 @@ async fn what_is_asked_and_what_comes_back() {
     assert_eq!(
         (usage.requests, usage.input_tokens, usage.output_tokens, truncated),
         (1, 36, 8, false)
+    );
+}
+
+#[tokio::test]
+async fn documents_are_cited_by_the_model_and_numbered_here() {
+    let server = Server::scripted([stream(CITED)]).await;
+    let mut request = question();
+    request.question = "What was it?".to_owned();
+    request.documents = ["It was the best of times.", "It was the worst of times."]
+        .map(|line| Document {
+            title: "A Tale, 00:01-00:04".to_owned(),
+            source: "file:///tale.flac#t=1,4".to_owned(),
+            lines: vec![line.to_owned(), "So it was.".to_owned()],
+        })
+        .to_vec();
+    let generator = setup(&server).generator().unwrap();
+    let mut pieces = generator.generate(request).await.unwrap();
+    let mut text = String::new();
+    while let Some(event) = pieces.next().await {
+        if let GenerateEvent::Delta(delta) = event.unwrap() {
+            text.push_str(&delta);
+        }
+    }
+    assert_eq!(text, "It was the best [1] and the worst of times [1] [2].");
+    let body: Value = serde_json::from_slice(&server.requests()[0].body).unwrap();
+    let content = &body["messages"][0]["content"];
+    assert_eq!(
+        content[1],
+        json!({"type": "search_result", "title": "A Tale, 00:01-00:04", "source": "file:///tale.flac#t=1,4",
+               "content": [{"type": "text", "text": "It was the worst of times."}, {"type": "text", "text": "So it was."}],
+               "citations": {"enabled": true}})
+    );
+    assert_eq!(content[2], json!({"type": "text", "text": "What was it?"}));
+    assert_eq!(content.as_array().unwrap().len(), 3);
+    assert!(
+        !body["system"].as_str().unwrap().contains("[1]"),
+        "{}",
+        body["system"]
     );
 }
 

@@ -108,6 +108,7 @@ pub(crate) fn question() -> GenerateRequest {
         system: "Answer from the passages.".to_owned(),
         user: "[1] It was the best of times.\n\nWhat was it?".to_owned(),
         max_output_tokens: 64,
+        ..GenerateRequest::default()
     }
 }
 

@@ -168,6 +168,7 @@ mod tests {
             system: "be brief".into(),
             user: "why?".into(),
             max_output_tokens: 9,
+            ..GenerateRequest::default()
         };
         let fake = FakeGenerator::saying(["a"])
             .breaking_with(ErrorKind::Unavailable)

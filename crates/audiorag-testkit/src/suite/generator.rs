@@ -21,6 +21,7 @@ impl Default for GeneratorCase {
                 system: "Answer from the passages and cite them as [1].".to_owned(),
                 user: "[1] It was the best of times.\n\nWhat was it?".to_owned(),
                 max_output_tokens: 64,
+                ..GenerateRequest::default()
             },
             idle: None,
         }
