@@ -137,7 +137,12 @@ fn shows_no_key(run: &Run) {
 fn every_stage_moves_to_a_vendor_and_nothing_is_paid_twice() {
     let vendor = Vendor::working();
     let sandbox = vendor.sandbox();
-    sandbox.run(&["index", "talk.wav"]).ok();
+    let run = sandbox.run(&["index", "talk.wav"]).ok();
+    assert!(
+        run.stderr
+            .contains("openai/gpt-transcribe returns text without times"),
+        "{run:?}"
+    );
     let (heard, embedded) = (
         vendor.count("/v1/audio/transcriptions"),
         vendor.count("/v1/embeddings"),
@@ -185,6 +190,74 @@ fn peer_defect_06_each_vendor_gets_a_model_of_its_own() {
             .unwrap();
         assert_eq!(found["value"], model, "{found}");
     }
+}
+
+/// Speakers were asked for and thrown away.
+#[test]
+fn peer_defect_09_speakers_reach_exports_and_citations() {
+    let vendor = Vendor::answering(|_, request| {
+        if request.path() != "/v1/listen" {
+            return work(request);
+        }
+        assert_eq!(
+            request.header("authorization"),
+            Some(format!("Token {CANARY}").as_str())
+        );
+        let utterance = |start: f64, end: f64, speaker: u32, text: &str| {
+            let words: Vec<Value> = text
+                .split(' ')
+                .enumerate()
+                .map(|(index, word)| {
+                    let start = start + index as f64 * 0.3;
+                    json!({"word": word, "punctuated_word": word, "start": start, "end": start + 0.3,
+                           "confidence": 0.9, "speaker": speaker})
+                })
+                .collect();
+            json!({"start": start, "end": end, "confidence": 0.9, "channel": 0, "transcript": text,
+                   "speaker": speaker, "words": words})
+        };
+        let utterances = [
+            utterance(1.0, 2.8, 0, "It was the best of times."),
+            utterance(3.0, 4.8, 1, "It was the worst of times."),
+        ];
+        let alternative = json!({"transcript": SAID, "confidence": 0.9, "words": []});
+        let channel = json!({"alternatives": [alternative], "detected_language": "en"});
+        Reply::json(
+            200,
+            json!({"metadata": {"request_id": "r", "duration": 8.0, "channels": 1},
+                   "results": {"channels": [channel], "utterances": utterances}})
+            .to_string(),
+        )
+    });
+    let mut sandbox = vendor.sandbox();
+    sandbox.set("AUDIORAG_STT_PROVIDER", "deepgram");
+    sandbox.set("DEEPGRAM_API_KEY", CANARY);
+    sandbox.set("DEEPGRAM_BASE_URL", vendor.server.url("/v1"));
+    sandbox.run(&["index", "talk.wav"]).ok();
+    let exported = sandbox.run(&["export", "talk.wav", "-f", "tsv"]).ok().stdout;
+    assert!(
+        exported.contains("1000\t2800\tspeaker 0\tIt was the best of times."),
+        "{exported}"
+    );
+    assert!(
+        exported.contains("3000\t4800\tspeaker 1\tIt was the worst of times."),
+        "{exported}"
+    );
+    let answer = sandbox.run(&["query", "--json", "the best of times"]).ok().json();
+    let citation = &answer["citations"][0];
+    assert_eq!(citation["estimated_times"], false, "{answer}");
+    assert!(
+        citation["speakers"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("speaker 0")),
+        "{answer}"
+    );
+    let only = sandbox
+        .run(&["search", "--json", "--speaker", "speaker 1", "times"])
+        .ok()
+        .json();
+    assert!(!only["hits"].as_array().unwrap().is_empty(), "{only}");
 }
 
 /// Calls blocked the event loop; here many recordings are under way at a vendor that takes its time.

@@ -134,6 +134,24 @@ impl AudioRag {
         .await
     }
 
+    /// What the configured speech-to-text does not return, in sentences for the user: better known before a long run
+    /// than found in its results.
+    ///
+    /// # Errors
+    /// When the provider cannot be made, as in [`index`](Self::index).
+    pub fn shortcomings(&self) -> Result<Vec<String>> {
+        let transcriber = self.registry.transcriber()?;
+        let info = transcriber.info();
+        let mut missing = Vec::new();
+        if !transcriber.limits().segment_times {
+            missing.push(format!(
+                "{}/{} returns text without times: times inside a part are estimated",
+                info.vendor, info.model
+            ));
+        }
+        Ok(missing)
+    }
+
     /// Answers a question from the recordings.
     ///
     /// # Errors

@@ -26,6 +26,9 @@ pub(super) async fn run(context: &Context, args: &Index) -> Result<ExitStatus> {
         exclude: args.exclude.clone(),
         title: args.title.clone(),
     };
+    for missing in audiorag.shortcomings()? {
+        context.printer.note(missing);
+    }
     let progress = IndexProgress::new(context.printer.clone());
     let report = audiorag
         .index(inputs, options, &progress, context.interrupt.token())

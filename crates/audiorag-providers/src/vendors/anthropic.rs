@@ -6,8 +6,8 @@
 //! - Models think before they answer, and their thoughts count against `max_tokens`. They are told not to where they
 //!   can be, and get room for it where they cannot.
 //! - Passages are sent as `search_result` blocks, a text block for each sentence, and the citations that come back
-//!   become the numbers of passages behind each statement
-//!   (<https://platform.claude.com/docs/en/build-with-claude/search-results>).
+//!   become the numbers of passages behind each statement (the SDK's `search_result_block_param.py` and
+//!   `citations_search_result_location.py`).
 
 use super::{Model, Offer, Price, SettingKind, Unit, Vendor, VendorContext, VendorSetting};
 use crate::http::{Call, Event, Refinement, Refusal, Service, health_of};
@@ -22,6 +22,7 @@ use audiorag_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -263,11 +264,12 @@ impl ReadAnswer for Reader {
                 Ok(Read::Text(delta.text.unwrap_or_default()))
             }
             "content_block_stop" => {
-                let cited = std::mem::take(&mut self.cited);
-                // As the numbers in the prompt count: from one.
-                Ok(Read::Text(
-                    cited.iter().map(|index| format!(" [{}]", index + 1)).collect(),
-                ))
+                let mut markers = String::new();
+                for index in std::mem::take(&mut self.cited) {
+                    // As the numbers in the prompt count: from one.
+                    let _ = write!(markers, " [{}]", index + 1);
+                }
+                Ok(Read::Text(markers))
             }
             "message_delta" => {
                 self.count(told.usage);

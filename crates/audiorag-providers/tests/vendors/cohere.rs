@@ -99,7 +99,7 @@ async fn texts_come_back_as_vectors_in_their_order() {
 }
 
 #[tokio::test]
-async fn questions_are_marked_and_old_models_are_not_told_a_size() {
+async fn peer_defect_05_questions_are_embedded_as_questions_and_old_models_are_not_told_a_size() {
     let server = Server::answering(|_, asked| {
         let body: Value = serde_json::from_slice(&asked.body).expect("JSON");
         let size = body["output_dimension"].as_u64().unwrap_or(1024) as usize;

@@ -30,7 +30,7 @@ async fn health(setup: &Setup) -> Result<Health> {
 }
 
 #[tokio::test]
-async fn a_part_is_sent_as_wav_and_comes_back_with_words_and_speakers() {
+async fn peer_defect_09_a_part_comes_back_with_words_and_speakers() {
     let server = Server::answering(|_, _| Reply::json(200, ANSWER)).await;
     let answer = transcribe(&Setup::new("deepgram", &server)).await.unwrap();
     let sent = &server.requests()[0];

@@ -49,7 +49,7 @@ async fn rerank(setup: &Setup) -> Result<Vec<Ranked>> {
 }
 
 #[tokio::test]
-async fn texts_come_back_as_vectors_in_their_order() {
+async fn peer_defect_05_questions_and_passages_are_told_apart_and_vectors_keep_their_order() {
     let server = Server::answering(|_, _| Reply::json(200, EMBEDDED)).await;
     let setup = small(Setup::new("voyage", &server));
     let answer = embed(&setup).await.unwrap();

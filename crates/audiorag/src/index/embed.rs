@@ -111,7 +111,7 @@ mod tests {
 
     /// The Python AudioRAG sent all chunks of a source in one request.
     #[test]
-    fn peer_defect_7_batches_respect_the_number_of_texts_and_of_tokens() {
+    fn peer_defect_07_batches_respect_the_number_of_texts_and_of_tokens() {
         let sizes = |tokens: &[usize], most, room| sizes(tokens.iter().copied(), most, room);
         assert_eq!(sizes(&vec![1; 5_000], 2_048, usize::MAX), [2_048, 2_048, 904]);
         assert_eq!(sizes(&[100; 7], 2_048, 300), [3, 3, 1]);
