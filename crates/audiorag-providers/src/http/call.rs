@@ -1,7 +1,7 @@
 //! What is asked of a service, and what it answers.
 
 use super::Head;
-use audiorag_core::{Error, Result};
+use audiorag_core::{Error, MediaTime, Result};
 use bytes::Bytes;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
@@ -50,6 +50,7 @@ pub struct Call {
     pub(super) payload: Payload,
     pub(super) replay: Replay,
     pub(super) timeout: Option<Duration>,
+    pub(super) extra: Duration,
     pub(super) cap: usize,
 }
 
@@ -63,6 +64,7 @@ impl Call {
             payload: Payload::Empty,
             replay,
             timeout: None,
+            extra: Duration::ZERO,
             cap: DEFAULT_CAP,
         }
     }
@@ -123,7 +125,13 @@ impl Call {
         self
     }
 
-    /// The longest one attempt may take.
+    /// Says how much audio the call carries: each attempt is given half its length on top of the usual limit.
+    pub fn audio(mut self, length: MediaTime) -> Self {
+        self.extra = Duration::from_millis(length.as_millis() / 2);
+        self
+    }
+
+    /// The longest one attempt may take, whatever the usual limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self

@@ -400,7 +400,8 @@ impl Inner {
                 break (permit, passage);
             }
         };
-        let timeout = call.timeout.unwrap_or(self.http.settings.attempt_timeout);
+        let usual = self.http.settings.attempt_timeout + call.extra;
+        let timeout = call.timeout.unwrap_or(usual);
         let attempt = Attempt { inner: self, url };
         let outcome = timeout_at(deadline.min(Instant::now() + timeout), work.run(&attempt, call))
             .await

@@ -13,7 +13,7 @@
 
 use super::{Model, Offer, Price, SettingKind, Unit, Vendor, VendorContext, VendorSetting};
 use crate::http::{Call, Refinement, Refusal, Replay, Service, health_of};
-use crate::wire::audio::{LONGEST_PART, encoded, patience, primary};
+use crate::wire::audio::{LONGEST_PART, encoded, primary};
 use crate::wire::words::{Spoken, Turn, probability, seconds, segments, speaker, terms};
 use async_trait::async_trait;
 use audiorag_core::capability::{
@@ -181,7 +181,7 @@ impl AssemblyAi {
             .bytes("application/octet-stream", wav)
             // Only jobs are billed.
             .replay(Replay::Free)
-            .timeout(patience(audio));
+            .audio(audio);
         let uploaded = self.service.json::<Uploaded>(&upload).await?;
         options.insert("audio_url".to_owned(), json!(uploaded.value.upload_url));
         let call = Call::post("v2/transcript")

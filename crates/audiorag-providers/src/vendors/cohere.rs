@@ -9,7 +9,7 @@
 
 use super::{Model, Offer, Price, SettingKind, Unit, Vendor, VendorContext, VendorSetting};
 use crate::http::{Call, Field, Refinement, Refusal, Replay, Reply, Service, health_of};
-use crate::wire::audio::{encoded, patience, primary};
+use crate::wire::audio::{encoded, primary};
 use crate::wire::vectors::{Sizes, check_count, dimensions, placed, ranked, worth_ranking};
 use async_trait::async_trait;
 use audiorag_core::capability::{
@@ -403,7 +403,7 @@ impl Transcriber for CohereTranscriber {
                 Field::Text("language", language.clone()),
                 Field::File("file", "part.wav", "audio/wav", wav),
             ])
-            .timeout(patience(part.duration()));
+            .audio(part.duration());
         let answer = self.service.json::<Transcribed>(&call).await?;
         let segments = align::sentences(&answer.value.text, part, &request.speech);
         Ok(TranscribeResponse {

@@ -10,7 +10,7 @@
 
 use super::{Model, Offer, Price, SettingKind, Unit, Vendor, VendorContext, VendorSetting};
 use crate::http::{Answer, Call, Refinement, Refusal, Reply, Service, health_of};
-use crate::wire::audio::{LONGEST_PART, encoded, patience, primary};
+use crate::wire::audio::{LONGEST_PART, encoded, primary};
 use crate::wire::words::{Spoken, Turn, probability, seconds, segments, speaker, terms};
 use async_trait::async_trait;
 use audiorag_core::capability::{
@@ -118,7 +118,7 @@ impl Deepgram {
                 call = call.query("keyterm", term);
             }
         }
-        call.timeout(patience(request.span().duration()))
+        call.audio(request.span().duration())
     }
 }
 

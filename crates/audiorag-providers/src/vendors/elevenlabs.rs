@@ -9,7 +9,7 @@
 
 use super::{Model, Offer, SettingKind, Vendor, VendorContext, VendorSetting};
 use crate::http::{Answer, Call, Field, Refinement, Refusal, Reply, Service, health_of};
-use crate::wire::audio::{LONGEST_PART, encoded, patience, primary};
+use crate::wire::audio::{LONGEST_PART, encoded, primary};
 use crate::wire::words::{Spoken, Turn, probability, seconds, segments, speaker, terms};
 use async_trait::async_trait;
 use audiorag_core::capability::{
@@ -179,7 +179,7 @@ impl Transcriber for Scribe {
         let wav = encoded(&request, LONGEST_PART).await?;
         let call = Call::post("v1/speech-to-text")
             .form(self.form(&request, wav))
-            .timeout(patience(part.duration()));
+            .audio(part.duration());
         let parse = |reply: &Reply| transcript(reply.json()?, part);
         let answer: Answer<PartTranscript> = self.service.send(&call, parse).await?;
         Ok(TranscribeResponse {

@@ -4,7 +4,6 @@ use super::wav;
 use audiorag_core::capability::TranscribeRequest;
 use audiorag_core::{Error, MediaTime, Result};
 use bytes::Bytes;
-use std::time::Duration;
 
 /// The longest part that is worth holding in memory and sending in one piece: 115 MB of WAV.
 #[cfg(any(feature = "assemblyai", feature = "deepgram", feature = "elevenlabs"))]
@@ -25,11 +24,6 @@ pub(crate) async fn encoded(request: &TranscribeRequest, longest: MediaTime) -> 
     tokio::task::spawn_blocking(move || wav::encode(&samples))
         .await
         .map_err(|error| Error::internal("the audio could not be encoded").with_cause(error))
-}
-
-/// How long a vendor may take for audio of this length.
-pub(crate) fn patience(audio: MediaTime) -> Duration {
-    Duration::from_millis(30_000 + audio.as_millis() / 2).max(Duration::from_mins(1))
 }
 
 /// The language of a tag, without region and script: `pt` of `pt-BR` and of `pt_br`.
@@ -55,15 +49,5 @@ mod tests {
         );
         let error = encoded(&request, MediaTime::from_seconds(1)).await.unwrap_err();
         assert_eq!(error.kind(), audiorag_core::ErrorKind::Input);
-    }
-
-    #[test]
-    fn patience_grows_with_the_audio() {
-        assert_eq!(patience(MediaTime::from_seconds(5)), Duration::from_mins(1));
-        assert_eq!(patience(MediaTime::from_seconds(600)), Duration::from_secs(330));
-        assert_eq!(
-            (primary("pt_BR"), primary("EN")),
-            ("pt".to_owned(), "en".to_owned())
-        );
     }
 }

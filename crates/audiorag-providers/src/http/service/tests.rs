@@ -163,6 +163,25 @@ async fn replies_become_calls_sleeps_and_kinds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn audio_is_given_half_its_length_on_top() {
+    let service = service(|settings| settings.retry.max_attempts = 1);
+    let work = Scripted {
+        made: AtomicU32::new(0),
+        end: |_| End::Silence,
+    };
+    for (call, expected) in [
+        (Call::post("x"), 60),
+        (Call::post("x").audio(audiorag_core::MediaTime::from_seconds(300)), 210),
+        (Call::get("x").timeout(Duration::from_secs(20)), 20),
+    ] {
+        let started = Instant::now();
+        let error = service.persist(&call, &work).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert_eq!(started.elapsed(), Duration::from_secs(expected));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_total_deadline_is_kept() {
     let service = service(|settings| {
         settings.deadline = Duration::from_secs(90);

@@ -12,7 +12,6 @@ use audiorag_core::capability::{TranscribeRequest, TranscribeResponse, Usage};
 use audiorag_core::model::{PartTranscript, Segment, Suspicion, TimeQuality, Word};
 use audiorag_core::{Error, MediaTime, Result, Span, align};
 use serde::Deserialize;
-use std::time::Duration;
 
 /// The most bytes of audio in a request. OpenAI and Groq count 26,214,400 bytes of the whole body (a 413 in
 /// murtaza-nasir/speakr#42 says so); what is left is for the form's other fields.
@@ -123,14 +122,7 @@ fn call(model: &str, manner: Manner, request: &TranscribeRequest) -> Call {
     }
     Call::post("audio/transcriptions")
         .form(fields)
-        .timeout(patience(request.span().duration()))
-}
-
-/// How long a transcription may take: half a minute and half the audio's length, at least a minute.
-fn patience(audio: MediaTime) -> Duration {
-    Duration::from_secs(30)
-        .saturating_add(Duration::from_millis(audio.as_millis() / 2))
-        .max(Duration::from_mins(1))
+        .audio(request.span().duration())
 }
 
 /// Reads an answer in any of its shapes.
@@ -379,11 +371,5 @@ mod tests {
             span(-0.02, 0.5, Span::from_millis(0, 400)).unwrap(),
             Span::from_millis(0, 400)
         );
-    }
-
-    #[test]
-    fn patience_grows_with_the_audio() {
-        assert_eq!(patience(MediaTime::from_seconds(5)), Duration::from_mins(1));
-        assert_eq!(patience(MediaTime::from_seconds(600)), Duration::from_secs(330));
     }
 }
