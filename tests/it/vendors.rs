@@ -136,7 +136,8 @@ fn shows_no_key(run: &Run) {
 #[test]
 fn every_stage_moves_to_a_vendor_and_nothing_is_paid_twice() {
     let vendor = Vendor::working();
-    let sandbox = vendor.sandbox();
+    let mut sandbox = vendor.sandbox();
+    sandbox.set("OPENAI_ORG_ID", "org-7");
     let run = sandbox.run(&["index", "talk.wav"]).ok();
     assert!(
         run.stderr
@@ -148,6 +149,9 @@ fn every_stage_moves_to_a_vendor_and_nothing_is_paid_twice() {
         vendor.count("/v1/embeddings"),
     );
     assert!(heard > 0 && embedded > 0);
+    for request in vendor.server.requests() {
+        assert_eq!(request.header("openai-organization"), Some("org-7"));
+    }
 
     let answer = sandbox
         .run(&["query", "--json", "were they the best of times?"])

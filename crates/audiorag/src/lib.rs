@@ -231,6 +231,39 @@ pub struct Builder {
 
 impl Builder {
     /// Uses these providers in place of the configured ones.
+    ///
+    /// ```
+    /// use async_trait::async_trait;
+    /// use audiorag::core::capability::{Health, ProviderInfo, Ranked, Reranker};
+    /// use audiorag::settings::{Settings, Sources};
+    /// use audiorag::{AudioRag, Providers, Result};
+    /// use std::{sync::Arc, time::Duration};
+    ///
+    /// /// Long passages first.
+    /// struct ByLength(ProviderInfo);
+    ///
+    /// #[async_trait]
+    /// impl Reranker for ByLength {
+    ///     fn info(&self) -> &ProviderInfo { &self.0 }
+    ///     fn max_documents(&self) -> usize { 1_000 }
+    ///     async fn rerank(&self, _: &str, documents: &[String], top_n: usize) -> Result<Vec<Ranked>> {
+    ///         let mut ranked: Vec<Ranked> = (0..).zip(documents)
+    ///             .map(|(index, text)| Ranked { index, score: text.len() as f32 })
+    ///             .collect();
+    ///         ranked.sort_by(|a, b| b.score.total_cmp(&a.score));
+    ///         ranked.truncate(top_n);
+    ///         Ok(ranked)
+    ///     }
+    ///     async fn health_check(&self) -> Health { Health::of(Ok("always there".into()), Duration::ZERO) }
+    /// }
+    ///
+    /// let info = ProviderInfo { vendor: "mine".into(), model: "by-length".into(), version: 1 };
+    /// let reranker: Option<Arc<dyn Reranker>> = Some(Arc::new(ByLength(info)));
+    /// let settings = Settings::resolve(&Sources::isolated(&std::env::temp_dir()))?.settings;
+    /// let builder = AudioRag::builder(settings).with_providers(Providers { reranker, ..Providers::default() });
+    /// # let _ = builder;
+    /// # Ok::<(), audiorag::Error>(())
+    /// ```
     pub fn with_providers(mut self, providers: Providers) -> Self {
         self.providers = providers;
         self

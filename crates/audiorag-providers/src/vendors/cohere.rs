@@ -30,7 +30,8 @@ pub(super) const VENDOR: Vendor = Vendor {
     settings: &[
         VendorSetting {
             path: "cohere.api_key",
-            aliases: &["COHERE_API_KEY", "CO_API_KEY"],
+            // In this order, as the vendor's own SDK asks (cohere 7.3.1).
+            aliases: &["CO_API_KEY", "COHERE_API_KEY"],
             kind: SettingKind::Secret,
             default: None,
             doc: "Key for Cohere.",

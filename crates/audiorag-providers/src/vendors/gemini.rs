@@ -35,7 +35,8 @@ pub(super) const VENDOR: Vendor = Vendor {
 const SETTINGS: &[VendorSetting] = &[
     VendorSetting {
         path: "gemini.api_key",
-        aliases: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
+        // In this order, as Google's own SDK asks (google-genai 3.4.0).
+        aliases: &["GOOGLE_API_KEY", "GEMINI_API_KEY"],
         kind: SettingKind::Secret,
         default: None,
         doc: "The key for the Gemini API.",

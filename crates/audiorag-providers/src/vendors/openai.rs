@@ -55,6 +55,13 @@ const SETTINGS: &[VendorSetting] = &[
         doc: "Where OpenAI or a server that speaks its dialect answers; usually ends in /v1.",
     },
     VendorSetting {
+        path: "openai.organization",
+        aliases: &["OPENAI_ORG_ID"],
+        kind: SettingKind::Text,
+        default: None,
+        doc: "The organization that pays, for keys that belong to several. Without it the key's own default.",
+    },
+    VendorSetting {
         path: "openai.dialect",
         aliases: &[],
         kind: SettingKind::Choice(&["responses", "chat"]),
@@ -146,11 +153,14 @@ fn service(ctx: &VendorContext<'_>) -> Result<(Service, bool)> {
     } else {
         ctx.optional_key("openai.api_key")
     };
-    let builder = ctx
+    let mut builder = ctx
         .http
         .service("openai", base)?
         .bearer(&key)?
         .key_hint("check OPENAI_API_KEY");
+    if let Some(organization) = ctx.value("openai.organization") {
+        builder = builder.header("openai-organization", organization)?;
+    }
     let refine = if own { refine_own } else { refine_other };
     Ok((builder.refine(refine).build(), own))
 }

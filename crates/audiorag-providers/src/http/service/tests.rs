@@ -171,7 +171,10 @@ async fn audio_is_given_half_its_length_on_top() {
     };
     for (call, expected) in [
         (Call::post("x"), 60),
-        (Call::post("x").audio(audiorag_core::MediaTime::from_seconds(300)), 210),
+        (
+            Call::post("x").audio(audiorag_core::MediaTime::from_seconds(300)),
+            210,
+        ),
         (Call::get("x").timeout(Duration::from_secs(20)), 20),
     ] {
         let started = Instant::now();
