@@ -352,6 +352,30 @@ fn a_used_up_quota_stops_the_run_and_says_so() {
 }
 
 #[test]
+fn a_budget_is_kept_and_what_was_paid_for_stays() {
+    let vendor = Vendor::working();
+    let mut sandbox = vendor.sandbox();
+    sandbox.set("AUDIORAG_BUDGET_AUDIO_SECONDS_PER_HOUR", "2");
+    let run = sandbox.run(&["index", "talk.wav"]).exits(5);
+    assert!(
+        run.stdout.contains("budget of seconds of audio an hour"),
+        "{run:?}"
+    );
+    assert!(vendor.server.requests().is_empty(), "{run:?}");
+
+    sandbox.unset("AUDIORAG_BUDGET_AUDIO_SECONDS_PER_HOUR");
+    sandbox.set("AUDIORAG_BUDGET_RPM", "1");
+    sandbox.set("AUDIORAG_BUDGET_POLICY", "fail");
+    let run = sandbox.run(&["index", "talk.wav"]).exits(5);
+    assert!(run.stdout.contains("budget of requests a minute"), "{run:?}");
+    assert_eq!(vendor.server.requests().len(), 1, "{run:?}");
+
+    sandbox.unset("AUDIORAG_BUDGET_RPM");
+    sandbox.run(&["index", "talk.wav"]).ok();
+    assert_eq!(vendor.count("/v1/audio/transcriptions"), 1);
+}
+
+#[test]
 fn an_outage_is_survived_and_a_rate_limit_waited_for() {
     let vendor = Vendor::answering(|number, request| match number {
         1 => Reply::status(503),

@@ -6,6 +6,7 @@
 //! in [`capability`].
 
 pub mod align;
+pub mod budget;
 pub mod capability;
 pub mod chunking;
 pub mod cite;

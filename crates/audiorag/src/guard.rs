@@ -1,9 +1,15 @@
 //! The only way to call a provider.
 //!
-//! A [`Guarded`] capability adds to each call, outermost first: a tracing span, a permit, a deadline that does
-//! not tick while waiting for the permit, and a check of the answer against the capability's contract. Vendors
-//! change after release, so the contract that tests check is checked again on every answer.
+//! A [`Guarded`] capability adds to each call, outermost first: a tracing span, a permit, a reservation from the
+//! budget, a deadline that does not tick while waiting for the two, and a check of the answer against the
+//! capability's contract. Vendors change after release, so the contract that tests check is checked again on every
+//! answer.
 
+mod purse;
+
+pub(crate) use purse::{Purse, Spending};
+
+use audiorag_core::budget::Need;
 use audiorag_core::capability::{
     EmbedResponse, Embedder, EmbedderLimits, GenerateRequest, GenerateStream, Generator, GeneratorLimits,
     Health, InputType, ProviderInfo, Ranked, Reranker, Selector, StoreLimits, TranscribeRequest,
@@ -17,11 +23,15 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
+/// What a call is expected to need, and how its answer tells what it used.
+type Cost<T> = (Need, fn(&T) -> Option<Need>);
+
 /// What surrounds every call of one capability.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     permits: Arc<Semaphore>,
     deadline: Option<Duration>,
+    purse: Option<Arc<Purse>>,
 }
 
 impl Policy {
@@ -30,13 +40,33 @@ impl Policy {
         Self {
             permits: Arc::new(Semaphore::new(concurrency.max(1))),
             deadline,
+            purse: None,
         }
     }
 
+    /// The same, paid from a purse.
+    pub(crate) fn paid_from(mut self, purse: Option<Arc<Purse>>) -> Self {
+        self.purse = purse;
+        self
+    }
+
+    /// A call that costs nothing worth counting.
     async fn run<T>(
         &self,
         call: &'static str,
         info: &ProviderInfo,
+        work: impl Future<Output = Result<T>>,
+        check: impl FnOnce(&mut T) -> Result<()>,
+    ) -> Result<T> {
+        self.pay(call, info, None, work, check).await
+    }
+
+    /// A call that costs something.
+    async fn pay<T>(
+        &self,
+        call: &'static str,
+        info: &ProviderInfo,
+        cost: Option<Cost<T>>,
         work: impl Future<Output = Result<T>>,
         check: impl FnOnce(&mut T) -> Result<()>,
     ) -> Result<T> {
@@ -49,6 +79,10 @@ impl Policy {
                 .acquire()
                 .await
                 .map_err(|_| Error::cancelled("the provider was shut down"))?;
+            let reserved = match (&self.purse, cost) {
+                (Some(purse), Some((need, used))) => Some((purse.reserve(&need).await?, used)),
+                _ => None,
+            };
             let waited = started.elapsed();
             let outcome = match self.deadline {
                 Some(deadline) => tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| {
@@ -59,6 +93,10 @@ impl Policy {
                 }),
                 None => work.await,
             };
+            if let (Some((reservation, used)), Ok(answer)) = (reserved, &outcome) {
+                // A call that failed gives its reservation back when it is dropped.
+                reservation.settle(used(answer));
+            }
             let outcome = outcome.and_then(|mut answer| check(&mut answer).map(|()| answer));
             let elapsed_ms = started.elapsed().saturating_sub(waited).as_millis() as u64;
             match &outcome {
@@ -122,10 +160,16 @@ impl Guarded<dyn Transcriber> {
     /// Transcribes one part.
     pub(crate) async fn transcribe(&self, request: TranscribeRequest) -> Result<TranscribeResponse> {
         let bounds = request.span();
+        let need = Need {
+            requests: 1,
+            audio: bounds.duration(),
+            ..Need::default()
+        };
         self.policy
-            .run(
+            .pay(
                 "transcribe",
                 self.inner.info(),
+                Some((need, |response: &TranscribeResponse| Some(response.usage.into()))),
                 self.inner.transcribe(request),
                 move |response| {
                     // Vendors round up: half a second past the end is their clock, not a broken contract.
@@ -189,10 +233,16 @@ impl Guarded<dyn Embedder> {
         }
         let wanted = texts.len();
         let space = self.inner.space().clone();
+        let need = Need {
+            requests: 1,
+            tokens: texts.iter().map(|text| tokens(text)).sum(),
+            ..Need::default()
+        };
         self.policy
-            .run(
+            .pay(
                 "embed",
                 self.inner.info(),
+                Some((need, |response: &EmbedResponse| Some(response.usage.into()))),
                 self.inner.embed(texts, input),
                 move |response| {
                     let got = response.vectors.len();
@@ -290,8 +340,14 @@ impl Guarded<dyn Reranker> {
         let count = documents.len().min(self.inner.max_documents());
         let documents = documents.get(..count).unwrap_or(documents);
         let work = self.inner.rerank(query, documents, top_n);
+        let need = Need {
+            requests: 1,
+            tokens: documents.iter().map(|text| tokens(text) + tokens(query)).sum(),
+            ..Need::default()
+        };
+        let cost = Some((need, (|_| None) as fn(&Vec<Ranked>) -> Option<Need>));
         self.policy
-            .run("rerank", self.inner.info(), work, move |ranked| {
+            .pay("rerank", self.inner.info(), cost, work, move |ranked| {
                 let mut seen = std::collections::HashSet::new();
                 let sound = ranked
                     .iter()
@@ -326,10 +382,17 @@ impl Guarded<dyn Generator> {
 
     /// Starts an answer.
     pub(crate) async fn generate(&self, request: GenerateRequest) -> Result<GenerateStream> {
+        let need = Need {
+            requests: 1,
+            tokens: tokens(&request.system) + tokens(&request.user) + u64::from(request.max_output_tokens),
+            ..Need::default()
+        };
         self.policy
-            .run(
+            .pay(
                 "generate",
                 self.inner.info(),
+                // What it used is known when the stream ends, and never more than this.
+                Some((need, |_| None)),
                 self.inner.generate(request),
                 |_| Ok(()),
             )
@@ -340,6 +403,11 @@ impl Guarded<dyn Generator> {
     pub(crate) async fn health_check(&self) -> Health {
         self.inner.health_check().await
     }
+}
+
+/// How many tokens a text may have: English has about four letters to a token.
+fn tokens(text: &str) -> u64 {
+    text.len().div_ceil(4) as u64
 }
 
 #[cfg(test)]

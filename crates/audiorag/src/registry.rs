@@ -7,12 +7,12 @@ mod vendor;
 #[cfg(feature = "http")]
 pub use reference::vendors_markdown;
 
-use crate::guard::{Guarded, Policy};
+use crate::guard::{Guarded, Policy, Purse, Spending};
 use crate::index::{IndexSettings, Verification};
 use crate::query::AnswerMode;
-use crate::settings::{Capability, Settings, VerifyMode};
+use crate::settings::{BudgetPolicy, Capability, Settings, VerifyMode};
 use audiorag_audio::SplitSettings;
-use audiorag_core::capability::{Embedder, Generator, Reranker, Transcriber, VectorStore};
+use audiorag_core::capability::{Embedder, Generator, ProviderInfo, Reranker, Transcriber, VectorStore};
 use audiorag_core::chunking::ChunkSettings;
 use audiorag_core::{Error, Result};
 use audiorag_state::State;
@@ -57,6 +57,8 @@ pub(crate) struct Registry {
     settings: Arc<Settings>,
     custom: Providers,
     built: Mutex<Built>,
+    /// The budget of this process, if it has one.
+    purse: Option<Arc<Purse>>,
     #[cfg(feature = "http")]
     http: std::sync::OnceLock<audiorag_providers::http::HttpClient>,
 }
@@ -69,13 +71,23 @@ struct Built {
 
 impl Registry {
     pub(crate) fn new(settings: Arc<Settings>, custom: Providers) -> Self {
+        let spending = match settings.budget.policy {
+            BudgetPolicy::Wait => Spending::Wait,
+            BudgetPolicy::Fail => Spending::Fail,
+        };
         Self {
+            purse: Purse::new(&settings.budget.allowance, spending),
             settings,
             custom,
             built: Mutex::default(),
             #[cfg(feature = "http")]
             http: std::sync::OnceLock::new(),
         }
+    }
+
+    /// The budget, for providers that use it up: models of this process do not.
+    fn purse_for(&self, info: &ProviderInfo) -> Option<Arc<Purse>> {
+        self.purse.clone().filter(|_| info.vendor != "local")
     }
 
     pub(crate) fn transcriber(&self) -> Result<Guarded<dyn Transcriber>> {
@@ -92,7 +104,8 @@ impl Registry {
             .stt
             .concurrency
             .min(inner.limits().concurrency.max(1));
-        let transcriber = Guarded::new(inner, Policy::new(concurrency, None));
+        let purse = self.purse_for(inner.info());
+        let transcriber = Guarded::new(inner, Policy::new(concurrency, None).paid_from(purse));
         built.transcriber = Some(transcriber.clone());
         Ok(transcriber)
     }
@@ -113,7 +126,9 @@ impl Registry {
             .embedding
             .concurrency
             .min(inner.limits().concurrency.max(1));
-        let embedder = Guarded::new(inner, Policy::new(concurrency, purpose.deadline()));
+        let purse = self.purse_for(inner.info());
+        let policy = Policy::new(concurrency, purpose.deadline()).paid_from(purse);
+        let embedder = Guarded::new(inner, policy);
         built.embedder = Some((purpose, embedder.clone()));
         Ok(embedder)
     }
@@ -140,8 +155,10 @@ impl Registry {
             Capability::Reranker.check(provider)?;
             self.vendor_reranker(provider)?
         };
-        let policy = || Policy::new(4, Purpose::Query.deadline());
-        Ok(inner.map(|inner| Guarded::new(inner, policy())))
+        Ok(inner.map(|inner| {
+            let purse = self.purse_for(inner.info());
+            Guarded::new(inner, Policy::new(4, Purpose::Query.deadline()).paid_from(purse))
+        }))
     }
 
     pub(crate) fn answer_mode(&self) -> Result<AnswerMode> {
@@ -154,7 +171,9 @@ impl Registry {
         };
         Ok(match generator {
             Some(generator) => {
-                AnswerMode::Generator(Guarded::new(generator, Policy::new(4, Purpose::Query.deadline())))
+                let purse = self.purse_for(generator.info());
+                let policy = Policy::new(4, Purpose::Query.deadline()).paid_from(purse);
+                AnswerMode::Generator(Guarded::new(generator, policy))
             }
             None if provider == "none" => AnswerMode::None,
             None => AnswerMode::Extractive,

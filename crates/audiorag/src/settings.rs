@@ -31,6 +31,7 @@ pub use resolve::{Entry, Origin, Resolution};
 pub use sources::{Directories, PROJECT_FILE, Sources};
 pub use vendor::{Capability, VendorKey, VendorSettings};
 
+use audiorag_core::budget::Allowance;
 use audiorag_core::retry::RetryPolicy;
 use audiorag_core::{MediaTime, Result, Secret};
 use kind::words;
@@ -59,6 +60,16 @@ words! {
         Yes = "yes" | "true" | "1",
         /// Never.
         No = "no" | "false" | "0",
+    }
+}
+
+words! {
+    /// What happens when the budget is used up for now.
+    BudgetPolicy {
+        /// Calls wait.
+        Wait = "wait",
+        /// Calls fail.
+        Fail = "fail",
     }
 }
 
@@ -142,6 +153,8 @@ pub struct Settings {
     pub retrieval: RetrievalSettings,
     /// When calls are made again.
     pub retry: RetryPolicy,
+    /// What calls to vendors may use up.
+    pub budget: BudgetSettings,
     /// How calls to vendors are made.
     pub http: HttpSettings,
     /// What only one vendor has.
@@ -276,6 +289,16 @@ pub struct RetrievalSettings {
     pub top_k: usize,
     /// Similarity below which a passage does not answer.
     pub abstain_below: f32,
+}
+
+/// What calls to vendors may use up.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct BudgetSettings {
+    /// How much.
+    pub allowance: Allowance,
+    /// What happens when it is used up for now.
+    pub policy: BudgetPolicy,
 }
 
 /// How calls to vendors are made.

@@ -2,7 +2,7 @@
 
 use super::kind::Kind;
 use super::vendor::{Capability, VendorKey};
-use super::{LogFormat, LogLevel, ModelRoute, PullConsent, VectorIdFormat, VerifyMode};
+use super::{BudgetPolicy, LogFormat, LogLevel, ModelRoute, PullConsent, VectorIdFormat, VerifyMode};
 
 /// What a setting is when nobody sets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,6 +224,19 @@ settings! {
     /// The longest wait before any attempt, in seconds.
     RetryMaxWaitSeconds = "retry.max_wait_seconds":
         Kind::Seconds { min: 0.0, max: 3600.0 }, Fallback::Value("30");
+
+    /// Requests to vendors that this process may make in any minute, all stages together.
+    BudgetRequestsPerMinute = "budget.requests_per_minute", also ["AUDIORAG_BUDGET_RPM"]:
+        Kind::Integer { min: 1, max: 1_000_000_000 }, Fallback::Unset("no limit");
+    /// Tokens that vendors may read and write for this process in any minute.
+    BudgetTokensPerMinute = "budget.tokens_per_minute", also ["AUDIORAG_BUDGET_TPM"]:
+        Kind::Integer { min: 1, max: 1_000_000_000_000 }, Fallback::Unset("no limit");
+    /// Seconds of audio that may be sent to vendors in any hour.
+    BudgetAudioSecondsPerHour = "budget.audio_seconds_per_hour":
+        Kind::Integer { min: 1, max: 1_000_000_000 }, Fallback::Unset("no limit");
+    /// What happens when the budget is used up for now: calls wait, or fail with exit code 5.
+    BudgetPolicy = "budget.policy":
+        Kind::Choice(BudgetPolicy::NAMES), Fallback::Value("wait");
 
     /// Seconds that one attempt of a call to a vendor may take; calls that carry audio get half its length on top.
     HttpTimeoutSeconds = "http.timeout_seconds":

@@ -6,7 +6,7 @@ use super::kind::{self, Kind};
 use super::resolve::{Entry, Origin};
 use super::sources::{Sources, Violation, Written};
 use super::vendor::{VendorKey, VendorSettings};
-use super::{LogFormat, LogLevel, ModelRoute, PullConsent, VectorIdFormat, VerifyMode};
+use super::{BudgetPolicy, LogFormat, LogLevel, ModelRoute, PullConsent, VectorIdFormat, VerifyMode};
 use audiorag_core::{MediaTime, Result, Secret};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -455,6 +455,7 @@ macro_rules! word {
     ($($name:ident),+) => { $(impl Word for $name { fn word(&self) -> &'static str { self.as_str() } })+ };
 }
 word!(
+    BudgetPolicy,
     ModelRoute,
     PullConsent,
     VectorIdFormat,
