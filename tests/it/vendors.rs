@@ -305,7 +305,15 @@ fn the_key_is_found_nowhere() {
         &["doctor"],
         &["doctor", "--json"],
         &["list", "--json"],
+        &["show", "talk.wav", "--json"],
+        &["status"],
+        &["export", "talk.wav", "-f", "json"],
         &["cache", "info"],
+        &["db", "status"],
+        &["config", "path"],
+        &["models", "path"],
+        &["--log-level", "trace", "--yes", "delete", "talk.wav"],
+        &["--yes", "cache", "clear"],
     ] {
         shows_no_key(&sandbox.run(command).ok());
     }
