@@ -2,7 +2,7 @@
 //!
 //! A transcript is data. It may hold sentences that look like instructions; the delimiter is random for each
 //! request (spotlighting, arXiv 2403.14720), characters that could fake one are removed, and whatever the model
-//! answers is bound to the passages in code by [`cite::bind`](crate::cite::bind).
+//! answers is bound to the passages in code by [`cite::bind`].
 
 use crate::capability::{Document, GenerateRequest};
 use crate::cite;
