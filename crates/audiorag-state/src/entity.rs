@@ -58,6 +58,7 @@ pub(crate) mod revision {
         pub(crate) chunk_count: i64,
         pub(crate) created_at: i64,
         pub(crate) published_at: Option<i64>,
+        pub(crate) verified_at: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -124,6 +125,7 @@ pub(crate) mod part_transcript {
         pub(crate) provider: String,
         pub(crate) transcript: String,
         pub(crate) created_at: i64,
+        pub(crate) last_used_at: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

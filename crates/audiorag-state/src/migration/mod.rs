@@ -1,6 +1,7 @@
 //! The schema's versions: applied on opening, one transaction for all that is pending, never guessed at.
 
 mod m20261123_000001_create_tables;
+mod m20261124_000002_record_calls;
 
 use crate::db::{self, StateOptions, beside, sql};
 use crate::fault::{Attempt, Fault};
@@ -20,7 +21,10 @@ pub(crate) struct Released;
 
 impl MigratorTrait for Released {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261123_000001_create_tables::Migration)]
+        vec![
+            Box::new(m20261123_000001_create_tables::Migration),
+            Box::new(m20261124_000002_record_calls::Migration),
+        ]
     }
 }
 
