@@ -1,5 +1,6 @@
 //! What can be written on the command line.
 
+use audiorag::core::Money;
 use audiorag::settings::Key;
 use clap::builder::styling::{AnsiColor, Effects, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -153,6 +154,8 @@ pub(crate) enum Command {
     /// What is kept so that it need not be computed again
     #[command(subcommand)]
     Cache(Cache),
+    /// Show what calls to providers cost
+    Cost(Cost),
     /// Show settings and where they come from
     #[command(subcommand)]
     Config(Config),
@@ -208,6 +211,50 @@ pub(crate) struct Index {
     /// Search folders behind symbolic links
     #[arg(long)]
     pub(crate) follow_links: bool,
+    /// Show what would be done and what it would cost, and do nothing
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Stop before calls to providers cost more than this
+    #[arg(long, value_name = "USD", value_parser = usd)]
+    pub(crate) max_cost: Option<Money>,
+}
+
+/// An amount of US dollars, with or without its sign.
+fn usd(text: &str) -> Result<Money, String> {
+    let amount = text.trim().trim_start_matches('$').parse().ok();
+    amount
+        .and_then(Money::from_usd)
+        .ok_or_else(|| "expected US dollars, as in 2.50".to_owned())
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Cost {
+    /// What is added up
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) by: Grouping,
+    /// Only calls of this day and later, as YYYY-MM-DD (UTC)
+    #[arg(long, value_name = "DATE")]
+    pub(crate) since: Option<String>,
+    /// Only calls before this day, as YYYY-MM-DD (UTC)
+    #[arg(long, value_name = "DATE")]
+    pub(crate) until: Option<String>,
+    /// Show the prices instead
+    #[arg(long, conflicts_with_all = ["since", "until"])]
+    pub(crate) prices: bool,
+}
+
+/// What costs are added up by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Grouping {
+    /// Provider, model and what it did
+    #[default]
+    Provider,
+    /// Source
+    Source,
+    /// Day
+    Day,
+    /// Run or question
+    Operation,
 }
 
 impl Index {

@@ -10,6 +10,7 @@ use audiorag::state::{SourceRecord, StateOptions};
 use audiorag::{AudioRag, Error, Providers, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use tracing::instrument::WithSubscriber as _;
 
 /// The program before its settings are resolved.
@@ -177,11 +178,22 @@ impl Context {
 
 /// Checks a day.
 fn date(flag: &str, text: &str) -> Result<String> {
-    let date: jiff::civil::Date = text.parse().map_err(|_| {
+    Ok(civil(flag, text)?.to_string())
+}
+
+fn civil(flag: &str, text: &str) -> Result<jiff::civil::Date> {
+    text.parse().map_err(|_| {
         Error::input(format!("{flag} {text} is not a day"))
             .with_hint(format!("write it as year, month and day: {flag} 2026-03-31"))
-    })?;
-    Ok(date.to_string())
+    })
+}
+
+/// When a day begins, in UTC.
+pub(crate) fn midnight(flag: &str, text: &str) -> Result<SystemTime> {
+    let start = civil(flag, text)?
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .map_err(|error| Error::input(format!("{flag} {text} is out of range")).with_cause(error))?;
+    Ok(start.timestamp().into())
 }
 
 #[cfg(test)]

@@ -1,14 +1,18 @@
 //! The JSON shapes: a contract, so they are written out here and not derived from types that change for other
 //! reasons. Times are seconds as numbers, points in time RFC 3339.
 
-use audiorag::core::MediaTime;
-use audiorag::core::Stage;
+use audiorag::core::budget::Amounts;
 use audiorag::core::model::{Citation, Hit, TimeQuality};
+use audiorag::core::{MediaTime, Money, Stage};
 use audiorag::doctor::Check;
-use audiorag::index::{FailedSource, IndexEvent, IndexReport, IndexedSource, SkippedSource, SourceOutcome};
+use audiorag::index::{
+    FailedSource, IndexEvent, IndexPlan, IndexReport, IndexedSource, PlannedCalls, SkippedSource,
+    SourceOutcome,
+};
+use audiorag::prices::Prices;
 use audiorag::query::{QueryReply, SearchReply};
 use audiorag::settings::Entry;
-use audiorag::state::{CacheStats, SchemaStatus, SourceRecord};
+use audiorag::state::{CacheStats, CostRow, SchemaStatus, SourceRecord};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::time::{Duration, SystemTime};
@@ -213,10 +217,95 @@ pub(crate) fn summary(report: &IndexReport) -> Value {
         "cancelled": report.cancelled,
         "reused_parts": report.reused_parts(),
         "transcribed_parts": report.transcribed_parts(),
-        // Local models cost nothing, and no other provider is part of this version.
-        "cost": 0,
+        "cost": report.cost.as_usd(),
+        "calls": report.calls,
+        "unpriced_calls": report.unpriced_calls,
         "elapsed_ms": millis(report.elapsed),
     })
+}
+
+/// `index --plan --json`. Money is US dollars.
+pub(crate) fn plan(plan: &IndexPlan) -> Value {
+    let sources: Vec<Value> = plan
+        .sources
+        .iter()
+        .map(|source| {
+            json!({
+                "source": source.source,
+                "source_id": source.source_id.as_ref().map(audiorag::core::id::SourceId::as_str),
+                "skipped": source.skipped,
+                "stages": source.stages.iter().map(|stage| stage.as_str()).collect::<Vec<_>>(),
+                "duration": source.duration.map(seconds),
+                "transcribe": planned(&source.transcribe),
+                "embed": planned(&source.embed),
+            })
+        })
+        .collect();
+    json!({
+        "sources": sources,
+        "failed": plan.failed.iter().map(failed).collect::<Vec<_>>(),
+        "transcriber": plan.transcriber,
+        "embedder": plan.embedder,
+        "cost": plan.cost().map(Money::as_usd),
+        "saved": plan.saved().map(Money::as_usd),
+    })
+}
+
+fn planned(calls: &PlannedCalls) -> Value {
+    json!({
+        "needed": amounts(&calls.needed),
+        "saved": amounts(&calls.saved),
+        "exact": calls.exact,
+    })
+}
+
+fn amounts(amounts: &Amounts) -> Value {
+    json!({
+        "requests": amounts.usage.requests,
+        "audio": seconds(amounts.usage.audio),
+        "input_tokens": amounts.usage.input_tokens,
+        "output_tokens": amounts.usage.output_tokens,
+        "cost": amounts.cost.map(Money::as_usd),
+    })
+}
+
+/// `cost --json`.
+pub(crate) fn costs(rows: &[CostRow]) -> Value {
+    let groups: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            json!({
+                "group": row.group,
+                "calls": row.calls,
+                "failed": row.failed,
+                "lost": row.lost,
+                "open": row.open,
+                "unpriced": row.unpriced,
+                "used": amounts(&row.amounts),
+            })
+        })
+        .collect();
+    let total: Money = rows.iter().filter_map(|row| row.amounts.cost).sum();
+    json!({"groups": groups, "cost": total.as_usd()})
+}
+
+/// `cost --prices --json`.
+pub(crate) fn prices(prices: &Prices) -> Value {
+    let models: Map<String, Value> = prices
+        .iter()
+        .map(|(name, price)| {
+            let price = json!({
+                "audio_minute": price.audio_minute,
+                "million_tokens": price.million_tokens,
+                "million_tokens_written": price.million_tokens_written,
+                "request": price.request,
+                "checked": price.checked,
+                "source": price.source,
+            });
+            (name.to_owned(), price)
+        })
+        .collect();
+    json!({"prices": models})
 }
 
 /// `doctor --json`.

@@ -1,15 +1,13 @@
-//! Accounting of what calls may use up, as arithmetic: no clock, no waiting and no storage of its own.
+//! What calls may use up, as arithmetic: no clock, no waiting and no storage.
 //!
 //! A call reserves what it is expected to need, and settles with what it used. Reservations count from the moment
-//! they are made, so that calls side by side cannot all take the last of it.
+//! they are made, so that calls side by side cannot all take the last of it. Who keeps the amounts, and for how
+//! long, is not decided here: the state keeps them in its journal of calls.
 
-use crate::MediaTime;
+use crate::Money;
 use crate::capability::Usage;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::time::Duration;
-
-const MINUTE: Duration = Duration::from_mins(1);
-const HOUR: Duration = Duration::from_hours(1);
 
 /// How much may be used in a while. `None` means as much as anybody likes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +18,8 @@ pub struct Allowance {
     pub tokens_per_minute: Option<u64>,
     /// Seconds of audio sent to speech-to-text in any hour.
     pub audio_seconds_per_hour: Option<u64>,
+    /// Money spent in any 24 hours.
+    pub money_per_day: Option<Money>,
 }
 
 impl Allowance {
@@ -29,24 +29,161 @@ impl Allowance {
     }
 }
 
-/// What a call needs, or has used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Need {
-    /// Requests.
-    pub requests: u64,
-    /// Tokens read and written.
-    pub tokens: u64,
-    /// Audio sent to speech-to-text.
-    pub audio: MediaTime,
+/// The limits of an installation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// For all providers together.
+    pub overall: Allowance,
+    /// For single providers, by vendor id, on top of that.
+    pub providers: BTreeMap<String, Allowance>,
+    /// Hundredths of every limit that indexing leaves to queries.
+    pub query_share: u8,
 }
 
-impl From<Usage> for Need {
-    fn from(usage: Usage) -> Self {
-        Self {
-            requests: u64::from(usage.requests),
-            tokens: usage.input_tokens.saturating_add(usage.output_tokens),
-            audio: usage.audio,
+impl Limits {
+    /// Whether nothing is limited.
+    pub fn is_unlimited(&self) -> bool {
+        self.overall.is_unlimited() && self.providers.values().all(Allowance::is_unlimited)
+    }
+
+    /// The limits that a call to `provider` is under: `None` stands for all providers.
+    pub fn scopes<'a>(&'a self, provider: &'a str) -> impl Iterator<Item = (Option<&'a str>, &'a Allowance)> {
+        let own = self
+            .providers
+            .get(provider)
+            .map(|allowance| (Some(provider), allowance));
+        std::iter::once((None, &self.overall)).chain(own)
+    }
+}
+
+/// What a call is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Making recordings searchable: it can wait.
+    Index,
+    /// Answering somebody who is waiting.
+    Query,
+}
+
+impl Purpose {
+    /// The stable lower-case name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Index => "index",
+            Self::Query => "query",
         }
+    }
+}
+
+/// What a call needs, or has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amounts {
+    /// Requests, tokens and audio.
+    pub usage: Usage,
+    /// Their price; absent where none is known.
+    pub cost: Option<Money>,
+}
+
+/// Something that is limited over a sliding stretch of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Measure {
+    /// Requests in a minute.
+    Requests,
+    /// Tokens in a minute.
+    Tokens,
+    /// Audio in an hour, in milliseconds, so that many short parts are not rounded away.
+    Audio,
+    /// Money in a day, in billionths of a dollar.
+    Money,
+}
+
+impl Measure {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Requests, Self::Tokens, Self::Audio, Self::Money];
+
+    /// In words, to follow "the budget of".
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::Requests => "requests a minute",
+            Self::Tokens => "tokens a minute",
+            Self::Audio => "seconds of audio an hour",
+            Self::Money => "money a day",
+        }
+    }
+
+    /// How long something counts.
+    pub const fn window(self) -> Duration {
+        match self {
+            Self::Requests | Self::Tokens => Duration::from_mins(1),
+            Self::Audio => Duration::from_hours(1),
+            Self::Money => Duration::from_hours(24),
+        }
+    }
+
+    /// What an allowance says of it, in the unit of [`amount`](Self::amount).
+    pub fn limit(self, allowance: &Allowance) -> Option<u64> {
+        match self {
+            Self::Requests => allowance.requests_per_minute,
+            Self::Tokens => allowance.tokens_per_minute,
+            Self::Audio => allowance
+                .audio_seconds_per_hour
+                .map(|seconds| seconds.saturating_mul(1000)),
+            Self::Money => allowance.money_per_day.map(Money::as_nanos),
+        }
+    }
+
+    /// How much of it a call takes. What has no known price takes no money.
+    pub fn amount(self, amounts: &Amounts) -> u64 {
+        let usage = &amounts.usage;
+        match self {
+            Self::Requests => u64::from(usage.requests),
+            Self::Tokens => usage.input_tokens.saturating_add(usage.output_tokens),
+            Self::Audio => usage.audio.as_millis(),
+            Self::Money => amounts.cost.unwrap_or_default().as_nanos(),
+        }
+    }
+
+    /// How much of `limit` a call of `amount` may find in use together with itself. Indexing leaves queries their
+    /// share, but is never shut out by it: a single call that needs more than the rest gets through alone.
+    /// Speech-to-text is not what queries wait for, so it may take all of its own.
+    pub fn room(self, limit: u64, purpose: Purpose, query_share: u8, amount: u64) -> u64 {
+        if purpose == Purpose::Query || self == Self::Audio {
+            return limit;
+        }
+        // By whole hundredths first: a limit may be too large to be multiplied.
+        let share = u64::from(query_share.min(100));
+        let kept = limit / 100 * share + limit % 100 * share / 100;
+        limit.saturating_sub(kept).max(amount.min(limit)).max(1)
+    }
+
+    /// Why a call of `amount` does not fit into `room`, if it does not. `used` are the ages and amounts that count,
+    /// oldest first. Ages of the future, which a clock that was set back leaves behind, are given as zero.
+    pub fn shortage(
+        self,
+        room: u64,
+        amount: u64,
+        used: impl IntoIterator<Item = (Duration, u64)>,
+    ) -> Option<Shortage> {
+        let what = self.what();
+        if amount > room {
+            return Some(Shortage::Never { what });
+        }
+        let used: Vec<(Duration, u64)> = used.into_iter().collect();
+        let total = used
+            .iter()
+            .fold(0_u64, |sum, (_, used)| sum.saturating_add(*used));
+        let mut excess = total.saturating_add(amount).saturating_sub(room);
+        if excess == 0 {
+            return None;
+        }
+        for (age, amount) in used {
+            excess = excess.saturating_sub(amount);
+            if excess == 0 {
+                let wait = self.window().saturating_sub(age);
+                return Some(Shortage::Later { what, wait });
+            }
+        }
+        None
     }
 }
 
@@ -67,167 +204,14 @@ pub enum Shortage {
     },
 }
 
-/// A reservation, to be settled or released.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Ticket(u64);
-
-/// What was used or reserved at one time.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    ticket: u64,
-    at: Duration,
-    amount: u64,
-}
-
-/// One limited thing over a sliding stretch of time.
-#[derive(Clone, Debug)]
-struct Window {
-    what: &'static str,
-    limit: u64,
-    length: Duration,
-    measure: fn(&Need) -> u64,
-    entries: VecDeque<Entry>,
-}
-
-impl Window {
-    fn used(&self) -> u64 {
-        self.entries
-            .iter()
-            .fold(0, |sum, entry| sum.saturating_add(entry.amount))
-    }
-
-    fn forget(&mut self, now: Duration) {
-        while self
-            .entries
-            .front()
-            .is_some_and(|entry| entry.at + self.length <= now)
-        {
-            self.entries.pop_front();
-        }
-    }
-
-    /// Why `need` does not fit now, if it does not.
-    fn shortage(&self, now: Duration, need: &Need) -> Option<Shortage> {
-        let what = self.what;
-        let amount = (self.measure)(need);
-        if amount > self.limit {
-            return Some(Shortage::Never { what });
-        }
-        let mut excess = self.used().saturating_add(amount).saturating_sub(self.limit);
-        for entry in &self.entries {
-            if excess == 0 {
-                break;
-            }
-            excess = excess.saturating_sub(entry.amount);
-            if excess == 0 {
-                let wait = (entry.at + self.length).saturating_sub(now);
-                return Some(Shortage::Later { what, wait });
-            }
-        }
-        None
-    }
-}
-
-/// The accounts of an [`Allowance`]. Times are those of any clock that does not run backwards.
-#[derive(Clone, Debug)]
-pub struct Budget {
-    windows: Vec<Window>,
-    tickets: u64,
-}
-
-impl Budget {
-    /// Accounts with nothing used.
-    pub fn new(allowance: &Allowance) -> Self {
-        type Row = (&'static str, Option<u64>, Duration, fn(&Need) -> u64);
-        let rows: [Row; 3] = [
-            (
-                "requests a minute",
-                allowance.requests_per_minute,
-                MINUTE,
-                |need| need.requests,
-            ),
-            ("tokens a minute", allowance.tokens_per_minute, MINUTE, |need| {
-                need.tokens
-            }),
-            // In milliseconds, so that many short parts are not rounded away.
-            (
-                "seconds of audio an hour",
-                allowance
-                    .audio_seconds_per_hour
-                    .map(|seconds| seconds.saturating_mul(1000)),
-                HOUR,
-                |need| need.audio.as_millis(),
-            ),
-        ];
-        let windows = rows.into_iter().filter_map(|(what, limit, length, measure)| {
-            Some(Window {
-                what,
-                limit: limit?,
-                length,
-                measure,
-                entries: VecDeque::new(),
-            })
-        });
-        Self {
-            windows: windows.collect(),
-            tickets: 0,
-        }
-    }
-
-    /// Sets `need` aside at the time `now`, all of it or nothing.
-    ///
-    /// # Errors
-    /// The longest wait, or that no wait helps.
-    pub fn reserve(&mut self, now: Duration, need: &Need) -> Result<Ticket, Shortage> {
-        let mut longest: Option<Shortage> = None;
-        for window in &mut self.windows {
-            window.forget(now);
-            match (window.shortage(now, need), longest) {
-                (Some(never @ Shortage::Never { .. }), _) => return Err(never),
-                (Some(Shortage::Later { wait, .. }), Some(Shortage::Later { wait: known, .. }))
-                    if wait <= known => {}
-                (Some(later), _) => longest = Some(later),
-                (None, _) => {}
-            }
-        }
-        if let Some(shortage) = longest {
-            return Err(shortage);
-        }
-        self.tickets += 1;
-        for window in &mut self.windows {
-            let amount = (window.measure)(need);
-            if amount > 0 {
-                window.entries.push_back(Entry {
-                    ticket: self.tickets,
-                    at: now,
-                    amount,
-                });
-            }
-        }
-        Ok(Ticket(self.tickets))
-    }
-
-    /// Replaces a reservation by what was really used, which may be more, and of things nobody expected.
-    pub fn settle(&mut self, now: Duration, ticket: &Ticket, used: &Need) {
-        for window in &mut self.windows {
-            let amount = (window.measure)(used);
-            let reserved = window.entries.iter_mut().find(|entry| entry.ticket == ticket.0);
-            match reserved {
-                Some(entry) => entry.amount = amount,
-                None if amount > 0 => window.entries.push_back(Entry {
-                    ticket: ticket.0,
-                    at: now,
-                    amount,
-                }),
-                None => {}
-            }
-        }
-    }
-
-    /// Gives a reservation back: the call was not made.
-    pub fn release(&mut self, ticket: &Ticket) {
-        for window in &mut self.windows {
-            window.entries.retain(|entry| entry.ticket != ticket.0);
+impl Shortage {
+    /// The one that takes longer.
+    #[must_use]
+    pub fn or_longer(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Later { wait, .. }, Self::Later { wait: longer, .. }) if longer > wait => other,
+            (Self::Later { .. }, Self::Never { .. }) => other,
+            _ => self,
         }
     }
 }
@@ -235,94 +219,101 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MediaTime;
     use proptest::prelude::*;
 
-    fn at(seconds: u64) -> Duration {
+    fn secs(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
-    }
-
-    fn requests(count: u64) -> Need {
-        Need {
-            requests: count,
-            ..Need::default()
-        }
-    }
-
-    fn two_a_minute() -> Budget {
-        Budget::new(&Allowance {
-            requests_per_minute: Some(2),
-            ..Allowance::default()
-        })
     }
 
     #[test]
     fn what_is_used_up_comes_back_when_its_time_is_over() {
-        let mut budget = two_a_minute();
-        budget.reserve(at(0), &requests(1)).unwrap();
-        budget.reserve(at(10), &requests(1)).unwrap();
         let what = "requests a minute";
-        assert_eq!(
-            budget.reserve(at(20), &requests(1)),
-            Err(Shortage::Later { what, wait: at(40) })
-        );
-        assert_eq!(
-            budget.reserve(at(20), &requests(2)),
-            Err(Shortage::Later { what, wait: at(50) })
-        );
-        assert!(budget.reserve(at(60), &requests(1)).is_ok());
-        assert_eq!(
-            budget.reserve(at(60), &requests(3)),
-            Err(Shortage::Never { what })
-        );
+        let used = [(secs(20), 1), (secs(10), 1)];
+        let two = |amount| Measure::Requests.shortage(2, amount, used);
+        assert_eq!(two(1), Some(Shortage::Later { what, wait: secs(40) }));
+        assert_eq!(two(2), Some(Shortage::Later { what, wait: secs(50) }));
+        assert_eq!(two(3), Some(Shortage::Never { what }));
+        assert_eq!(Measure::Requests.shortage(3, 1, used), None);
     }
 
     #[test]
-    fn reservations_are_settled_and_released() {
-        let mut budget = Budget::new(&Allowance {
-            tokens_per_minute: Some(100),
-            ..Allowance::default()
-        });
-        let tokens = |tokens| Need {
-            tokens,
-            ..Need::default()
+    fn every_measure_reads_its_own_limit_and_amount() {
+        let allowance = Allowance {
+            requests_per_minute: Some(1),
+            tokens_per_minute: Some(2),
+            audio_seconds_per_hour: Some(3),
+            money_per_day: Some(Money::from_nanos(4)),
         };
-        let first = budget.reserve(at(0), &tokens(90)).unwrap();
-        assert!(budget.reserve(at(0), &tokens(20)).is_err());
-        budget.settle(at(0), &first, &tokens(10));
-        let second = budget.reserve(at(0), &tokens(90)).unwrap();
-        budget.release(&second);
-        assert!(budget.reserve(at(0), &tokens(90)).is_ok());
-        // More than was reserved counts as well.
-        budget.settle(at(0), &first, &tokens(50));
-        assert!(budget.reserve(at(1), &tokens(1)).is_err());
+        let amounts = Amounts {
+            usage: Usage {
+                requests: 10,
+                input_tokens: 20,
+                output_tokens: 5,
+                audio: MediaTime::from_millis(30),
+            },
+            cost: Some(Money::from_nanos(40)),
+        };
+        let read = |measure: Measure| (measure.limit(&allowance), measure.amount(&amounts));
+        assert_eq!(
+            Measure::ALL.map(read),
+            [(Some(1), 10), (Some(2), 25), (Some(3000), 30), (Some(4), 40)]
+        );
+        assert!(Allowance::default().is_unlimited() && !allowance.is_unlimited());
     }
 
     #[test]
-    fn what_is_not_limited_is_not_counted() {
-        let mut budget = Budget::new(&Allowance::default());
-        assert!(Allowance::default().is_unlimited());
-        for _ in 0..1_000 {
-            budget.reserve(at(0), &requests(1_000)).unwrap();
-        }
-        assert!(budget.windows.is_empty());
+    fn queries_keep_their_share_and_indexing_is_never_shut_out() {
+        let room = |limit, purpose, amount| Measure::Tokens.room(limit, purpose, 20, amount);
+        assert_eq!(room(100, Purpose::Index, 10), 80);
+        assert_eq!(room(100, Purpose::Query, 10), 100);
+        assert_eq!(room(100, Purpose::Index, 95), 95);
+        assert_eq!(room(100, Purpose::Index, 500), 100);
+        assert_eq!(room(1, Purpose::Index, 1), 1);
+        assert_eq!(
+            room(u64::MAX, Purpose::Index, 1),
+            u64::MAX - (u64::MAX / 100 * 20 + 3)
+        );
+        assert_eq!(Measure::Audio.room(100, Purpose::Index, 20, 1), 100);
+    }
+
+    #[test]
+    fn a_provider_is_under_its_own_limits_and_those_of_all() {
+        let mut limits = Limits::default();
+        assert!(limits.is_unlimited());
+        limits.providers.insert(
+            "openai".into(),
+            Allowance {
+                requests_per_minute: Some(5),
+                ..Allowance::default()
+            },
+        );
+        assert!(!limits.is_unlimited());
+        assert_eq!(limits.scopes("openai").count(), 2);
+        assert_eq!(limits.scopes("groq").count(), 1);
     }
 
     proptest! {
         #[test]
         fn no_window_ever_holds_more_than_its_limit(calls in prop::collection::vec((0u64..30, 1u64..4), 1..200)) {
-            let mut budget = two_a_minute();
             let mut granted: Vec<(u64, u64)> = Vec::new();
             let mut now = 0;
+            let shortage = |granted: &[(u64, u64)], now: u64, count| {
+                let used = granted
+                    .iter()
+                    .filter(|(at, _)| at + 60 > now)
+                    .map(|(at, count)| (secs(now - at), *count));
+                Measure::Requests.shortage(2, count, used.collect::<Vec<_>>())
+            };
             for (pause, count) in calls {
                 now += pause;
-                match budget.reserve(at(now), &requests(count)) {
-                    Ok(_) => granted.push((now, count)),
-                    Err(Shortage::Later { wait, .. }) => {
+                match shortage(&granted, now, count) {
+                    None => granted.push((now, count)),
+                    Some(Shortage::Later { wait, .. }) => {
                         // The wait that is named is enough, when nobody else comes.
-                        let later = at(now) + wait;
-                        prop_assert!(budget.clone().reserve(later, &requests(count)).is_ok());
+                        prop_assert_eq!(shortage(&granted, now + wait.as_secs(), count), None);
                     }
-                    Err(Shortage::Never { .. }) => prop_assert!(count > 2),
+                    Some(Shortage::Never { .. }) => prop_assert!(count > 2),
                 }
                 let recent: u64 = granted.iter().filter(|(at, _)| at + 60 > now).map(|(_, count)| count).sum();
                 prop_assert!(recent <= 2);

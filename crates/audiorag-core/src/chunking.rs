@@ -42,6 +42,11 @@ impl ChunkSettings {
         Ok(Self { target, max, overlap })
     }
 
+    /// The length that chunks are aimed at.
+    pub fn target(&self) -> MediaTime {
+        self.target
+    }
+
     /// Stable text of the settings, for configuration hashes.
     pub fn fingerprint(&self) -> String {
         format!(

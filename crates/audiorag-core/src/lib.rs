@@ -15,6 +15,7 @@ pub mod fusion;
 pub mod id;
 pub mod locator;
 pub mod model;
+pub mod money;
 pub mod prompt;
 pub mod quality;
 pub mod retry;
@@ -24,5 +25,6 @@ pub mod transcript;
 
 pub use error::{Error, ErrorKind, Result, Stage};
 pub use locator::Locator;
+pub use money::Money;
 pub use secret::Secret;
 pub use time::{MediaTime, Span};

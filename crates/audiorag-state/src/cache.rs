@@ -5,14 +5,15 @@
 
 use crate::db::{now, placeholders, sql};
 use crate::fault::{Attempt, Fault};
+use crate::journal::{self, Settlement};
 use crate::ownership::fence;
-use crate::records::{CacheKind, CacheStats, Lease};
+use crate::records::{CacheKind, CacheStats, Lease, NewTranscript};
 use crate::{State, entity, space, stored};
+use audiorag_core::Result;
 use audiorag_core::id::{ContentHash, EmbeddingKey, PartKey};
 use audiorag_core::model::{EmbeddingSpace, PartTranscript};
-use audiorag_core::{Result, Span};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait as _, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Keys in one statement.
 const KEYS: usize = 500;
@@ -38,7 +39,8 @@ impl State {
             .await
     }
 
-    /// Stores the transcript of a part, replacing an earlier one under the same key.
+    /// Stores the transcript of a part, replacing an earlier one under the same key, and closes the call that it was
+    /// paid with.
     ///
     /// # Errors
     /// [`Cancelled`](audiorag_core::ErrorKind::Cancelled) when the lease was lost; the transcript is kept.
@@ -46,14 +48,11 @@ impl State {
         &self,
         lease: &Lease,
         key: &PartKey,
-        content: &ContentHash,
-        span: Span,
-        provider: &str,
-        transcript: &PartTranscript,
+        new: &NewTranscript<'_>,
     ) -> Result<()> {
         self.db
             .explain("store a transcript", async {
-                let json = stored::write_transcript(transcript)?;
+                let json = stored::write_transcript(new.transcript)?;
                 let tx = self.db.begin().await?;
                 tx.execute_raw(sql(
                     "INSERT INTO part_transcript
@@ -64,16 +63,44 @@ impl State {
                      transcript = excluded.transcript, created_at = excluded.created_at",
                     [
                         key.as_str().into(),
-                        content.as_str().into(),
-                        (span.start().as_millis() as i64).into(),
-                        (span.end().as_millis() as i64).into(),
-                        provider.into(),
+                        new.content.as_str().into(),
+                        (new.span.start().as_millis() as i64).into(),
+                        (new.span.end().as_millis() as i64).into(),
+                        new.provider.into(),
                         json.into(),
                         now().into(),
                     ],
                 ))
                 .await?;
+                if let Some(paid) = new.paid {
+                    journal::settle(&tx, paid).await?;
+                }
                 commit_and_fence(tx, lease).await
+            })
+            .await
+    }
+
+    /// The keys of the stored transcripts of a recording's parts, whatever they were made with.
+    ///
+    /// # Errors
+    /// [`State`](audiorag_core::ErrorKind::State) when the database cannot be read.
+    pub async fn stored_parts(&self, content: &ContentHash) -> Result<HashSet<PartKey>> {
+        self.db
+            .explain("look up transcripts", async {
+                let rows = self
+                    .db
+                    .reader()
+                    .query_all_raw(sql(
+                        "SELECT part_key FROM part_transcript WHERE content_hash = $1",
+                        [content.as_str().into()],
+                    ))
+                    .await?;
+                let mut keys = HashSet::with_capacity(rows.len());
+                for row in rows {
+                    let key: String = row.try_get_by_index(0)?;
+                    keys.insert(PartKey::from_stored(key));
+                }
+                Ok(keys)
             })
             .await
     }
@@ -100,7 +127,8 @@ impl State {
             .await
     }
 
-    /// Stores vectors of `space`, brought to unit length. A key that is stored already keeps its vector.
+    /// Stores vectors of `space`, brought to unit length, and closes the call that they were paid with. A key that is
+    /// stored already keeps its vector.
     ///
     /// # Errors
     /// [`Protocol`](audiorag_core::ErrorKind::Protocol) for a vector that does not belong to the space; nothing is
@@ -111,6 +139,7 @@ impl State {
         lease: &Lease,
         space: &EmbeddingSpace,
         rows: &[(EmbeddingKey, Vec<f32>)],
+        paid: Option<Settlement>,
     ) -> Result<()> {
         self.db
             .explain("store embeddings", async {
@@ -123,6 +152,9 @@ impl State {
                 let tx = self.db.begin().await?;
                 let space_id = space::number(&tx, space).await?;
                 space::insert_embeddings(&tx, space_id, &unit).await?;
+                if let Some(paid) = paid {
+                    journal::settle(&tx, paid).await?;
+                }
                 commit_and_fence(tx, lease).await
             })
             .await

@@ -14,6 +14,7 @@ mod entity;
 mod fault;
 mod filter;
 mod hit;
+mod journal;
 mod lexical;
 mod migration;
 mod ownership;
@@ -25,10 +26,11 @@ mod stored;
 mod vectors;
 
 pub use db::StateOptions;
+pub use journal::{CallEnd, CallId, CostBy, CostRow, CostWindow, NewCall, Opening, Settlement};
 pub use migration::{MigrationStep, SchemaStatus, migrate, rollback, schema_status};
 pub use records::{
-    CacheKind, CacheStats, Claim, Failure, Lease, NewChunk, NewSource, Outcome, Owner, PartRow, Retirement,
-    RevisionFacts, RevisionPlan, RevisionRecord, SourceRecord, StoredChunk,
+    CacheKind, CacheStats, Claim, Failure, Lease, NewChunk, NewSource, NewTranscript, Outcome, Owner,
+    PartRow, Retirement, RevisionFacts, RevisionPlan, RevisionRecord, SourceRecord, StoredChunk,
 };
 pub use vectors::EmbeddedVectorStore;
 

@@ -1,7 +1,10 @@
 //! What the verbs take and return.
 
+use crate::journal::Settlement;
 use audiorag_core::id::{ChunkId, ConfigHash, ContentHash, EmbeddingKey, PartKey, RevisionId, SourceId};
-use audiorag_core::model::{Chunk, ChunkLine, EmbeddingSpace, Fingerprint, Media, SourceStatus, TimeQuality};
+use audiorag_core::model::{
+    Chunk, ChunkLine, EmbeddingSpace, Fingerprint, Media, PartTranscript, SourceStatus, TimeQuality,
+};
 use audiorag_core::{ErrorKind, Locator, MediaTime, Span, Stage};
 use std::fmt;
 use std::time::SystemTime;
@@ -134,6 +137,21 @@ pub struct PartRow {
     pub span: Span,
     /// Its transcript; absent where nobody speaks.
     pub key: Option<PartKey>,
+}
+
+/// The transcript of a part, as it came back.
+#[derive(Clone, Copy, Debug)]
+pub struct NewTranscript<'a> {
+    /// The recording's bytes.
+    pub content: &'a ContentHash,
+    /// The part's place in it.
+    pub span: Span,
+    /// Who wrote it, as `vendor/model@version`.
+    pub provider: &'a str,
+    /// What is said, in times of the part.
+    pub transcript: &'a PartTranscript,
+    /// The call it was paid with, closed in the same transaction.
+    pub paid: Option<Settlement>,
 }
 
 /// What is known of a revision once its transcript is whole.

@@ -6,25 +6,45 @@
 //! answer.
 
 mod purse;
+mod run;
+mod stream;
 
-pub(crate) use purse::{Purse, Spending};
+pub(crate) use purse::{Bill, Purse, Spending};
+pub(crate) use run::Run;
 
-use audiorag_core::budget::Need;
+use audiorag_core::budget::Purpose;
 use audiorag_core::capability::{
     EmbedResponse, Embedder, EmbedderLimits, GenerateRequest, GenerateStream, Generator, GeneratorLimits,
     Health, InputType, ProviderInfo, Ranked, Reranker, Selector, StoreLimits, TranscribeRequest,
-    TranscribeResponse, Transcriber, TranscriberLimits, VectorMatch, VectorRecord, VectorStore,
+    TranscribeResponse, Transcriber, TranscriberLimits, Usage, VectorMatch, VectorRecord, VectorStore,
 };
+use audiorag_core::id::SourceId;
 use audiorag_core::model::{EmbeddingSpace, Filter};
 use audiorag_core::{Error, Result};
+use purse::Order;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
-/// What a call is expected to need, and how its answer tells what it used.
-type Cost<T> = (Need, fn(&T) -> Option<Need>);
+/// An answer, and the bill that is still to be closed.
+#[derive(Debug)]
+pub(crate) struct Paid<T> {
+    pub(crate) answer: T,
+    /// Absent where the call costs nothing.
+    pub(crate) bill: Option<Bill>,
+}
+
+impl<T> Paid<T> {
+    /// Closes the bill with what the answer says was used, or else with what was expected.
+    async fn settled(self, used: impl FnOnce(&T) -> Option<Usage>) -> T {
+        if let Some(bill) = self.bill {
+            bill.done(used(&self.answer).as_ref()).await;
+        }
+        self.answer
+    }
+}
 
 /// What surrounds every call of one capability.
 #[derive(Clone, Debug)]
@@ -32,6 +52,7 @@ pub(crate) struct Policy {
     permits: Arc<Semaphore>,
     deadline: Option<Duration>,
     purse: Option<Arc<Purse>>,
+    run: Option<Run>,
 }
 
 impl Policy {
@@ -41,6 +62,7 @@ impl Policy {
             permits: Arc::new(Semaphore::new(concurrency.max(1))),
             deadline,
             purse: None,
+            run: None,
         }
     }
 
@@ -58,18 +80,29 @@ impl Policy {
         work: impl Future<Output = Result<T>>,
         check: impl FnOnce(&mut T) -> Result<()>,
     ) -> Result<T> {
-        self.pay(call, info, None, work, check).await
+        let paid = self.call(call, info, None, work, check).await?;
+        Ok(paid.answer)
     }
 
-    /// A call that costs something.
+    /// A call that costs something. Its bill is open: whoever stores the answer closes it.
     async fn pay<T>(
+        &self,
+        order: Order<'_>,
+        info: &ProviderInfo,
+        work: impl Future<Output = Result<T>>,
+        check: impl FnOnce(&mut T) -> Result<()>,
+    ) -> Result<Paid<T>> {
+        self.call(order.capability, info, Some(order), work, check).await
+    }
+
+    async fn call<T>(
         &self,
         call: &'static str,
         info: &ProviderInfo,
-        cost: Option<Cost<T>>,
+        order: Option<Order<'_>>,
         work: impl Future<Output = Result<T>>,
         check: impl FnOnce(&mut T) -> Result<()>,
-    ) -> Result<T> {
+    ) -> Result<Paid<T>> {
         let provider = format!("{}/{}", info.vendor, info.model);
         let span = tracing::info_span!("provider_call", call, provider = %provider);
         async {
@@ -79,8 +112,8 @@ impl Policy {
                 .acquire()
                 .await
                 .map_err(|_| Error::cancelled("the provider was shut down"))?;
-            let reserved = match (&self.purse, cost) {
-                (Some(purse), Some((need, used))) => Some((purse.reserve(&need).await?, used)),
+            let bill = match (&self.purse, &self.run, order) {
+                (Some(purse), Some(run), Some(order)) => Some(purse.open(run, info, order).await?),
                 _ => None,
             };
             let waited = started.elapsed();
@@ -93,26 +126,29 @@ impl Policy {
                 }),
                 None => work.await,
             };
-            if let (Some((reservation, used)), Ok(answer)) = (reserved, &outcome) {
-                // A call that failed gives its reservation back when it is dropped.
-                reservation.settle(used(answer));
-            }
             let outcome = outcome.and_then(|mut answer| check(&mut answer).map(|()| answer));
             let elapsed_ms = started.elapsed().saturating_sub(waited).as_millis() as u64;
-            match &outcome {
-                Ok(_) => tracing::debug!(
-                    elapsed_ms,
-                    waited_ms = waited.as_millis() as u64,
-                    "call completed"
-                ),
+            match outcome {
+                Ok(answer) => {
+                    tracing::debug!(
+                        elapsed_ms,
+                        waited_ms = waited.as_millis() as u64,
+                        "call completed"
+                    );
+                    Ok(Paid { answer, bill })
+                }
                 Err(error) => {
                     tracing::debug!(elapsed_ms, kind = %error.kind(), error = %error.report(), "call failed");
+                    if let Some(bill) = bill {
+                        bill.failed(&error).await;
+                    }
+                    Err(error)
                 }
             }
-            outcome.map_err(|error| error.with_provider(provider.clone()))
         }
         .instrument(span)
         .await
+        .map_err(|error: Error| error.with_provider(provider))
     }
 }
 
@@ -144,6 +180,13 @@ impl<T: ?Sized> Guarded<T> {
     pub(crate) fn new(inner: Arc<T>, policy: Policy) -> Self {
         Self { inner, policy }
     }
+
+    /// The same capability, whose calls belong to `run`.
+    pub(crate) fn during(&self, run: &Run) -> Self {
+        let mut guarded = self.clone();
+        guarded.policy.run = Some(run.clone());
+        guarded
+    }
 }
 
 impl Guarded<dyn Transcriber> {
@@ -157,19 +200,27 @@ impl Guarded<dyn Transcriber> {
         self.inner.limits()
     }
 
-    /// Transcribes one part.
-    pub(crate) async fn transcribe(&self, request: TranscribeRequest) -> Result<TranscribeResponse> {
+    /// Transcribes one part of a source.
+    pub(crate) async fn transcribe(
+        &self,
+        source: &SourceId,
+        request: TranscribeRequest,
+    ) -> Result<Paid<TranscribeResponse>> {
         let bounds = request.span();
-        let need = Need {
-            requests: 1,
-            audio: bounds.duration(),
-            ..Need::default()
+        let order = Order {
+            capability: "transcribe",
+            purpose: Purpose::Index,
+            source: Some(source),
+            expected: Usage {
+                requests: 1,
+                audio: bounds.duration(),
+                ..Usage::default()
+            },
         };
         self.policy
             .pay(
-                "transcribe",
+                order,
                 self.inner.info(),
-                Some((need, |response: &TranscribeResponse| Some(response.usage.into()))),
                 self.inner.transcribe(request),
                 move |response| {
                     // Vendors round up: half a second past the end is their clock, not a broken contract.
@@ -226,23 +277,55 @@ impl Guarded<dyn Embedder> {
         }
     }
 
-    /// Embeds a batch; the vectors come back with unit length.
-    pub(crate) async fn embed(&self, texts: &[String], input: InputType) -> Result<EmbedResponse> {
+    /// Embeds texts for somebody who waits for an answer; the vectors come back with unit length.
+    pub(crate) async fn embed_now(&self, texts: &[String], input: InputType) -> Result<Vec<Vec<f32>>> {
         if texts.is_empty() {
-            return Ok(EmbedResponse::default());
+            return Ok(Vec::new());
         }
+        let paid = self.embed(texts, input, Purpose::Query, None).await?;
+        let response = paid.settled(|response| Some(response.usage)).await;
+        Ok(response.vectors)
+    }
+
+    /// Embeds a batch of a source's texts; the vectors come back with unit length.
+    pub(crate) async fn embed_documents(
+        &self,
+        source: &SourceId,
+        texts: &[String],
+    ) -> Result<Paid<EmbedResponse>> {
+        if texts.is_empty() {
+            return Ok(Paid {
+                answer: EmbedResponse::default(),
+                bill: None,
+            });
+        }
+        self.embed(texts, InputType::Document, Purpose::Index, Some(source))
+            .await
+    }
+
+    async fn embed(
+        &self,
+        texts: &[String],
+        input: InputType,
+        purpose: Purpose,
+        source: Option<&SourceId>,
+    ) -> Result<Paid<EmbedResponse>> {
         let wanted = texts.len();
         let space = self.inner.space().clone();
-        let need = Need {
-            requests: 1,
-            tokens: texts.iter().map(|text| tokens(text)).sum(),
-            ..Need::default()
+        let order = Order {
+            capability: "embed",
+            purpose,
+            source,
+            expected: Usage {
+                requests: 1,
+                input_tokens: texts.iter().map(|text| tokens(text)).sum(),
+                ..Usage::default()
+            },
         };
         self.policy
             .pay(
-                "embed",
+                order,
                 self.inner.info(),
-                Some((need, |response: &EmbedResponse| Some(response.usage.into()))),
                 self.inner.embed(texts, input),
                 move |response| {
                     let got = response.vectors.len();
@@ -340,14 +423,19 @@ impl Guarded<dyn Reranker> {
         let count = documents.len().min(self.inner.max_documents());
         let documents = documents.get(..count).unwrap_or(documents);
         let work = self.inner.rerank(query, documents, top_n);
-        let need = Need {
-            requests: 1,
-            tokens: documents.iter().map(|text| tokens(text) + tokens(query)).sum(),
-            ..Need::default()
+        let order = Order {
+            capability: "rerank",
+            purpose: Purpose::Query,
+            source: None,
+            expected: Usage {
+                requests: 1,
+                input_tokens: documents.iter().map(|text| tokens(text) + tokens(query)).sum(),
+                ..Usage::default()
+            },
         };
-        let cost = Some((need, (|_| None) as fn(&Vec<Ranked>) -> Option<Need>));
-        self.policy
-            .pay("rerank", self.inner.info(), cost, work, move |ranked| {
+        let paid = self
+            .policy
+            .pay(order, self.inner.info(), work, move |ranked| {
                 let mut seen = std::collections::HashSet::new();
                 let sound = ranked
                     .iter()
@@ -360,7 +448,8 @@ impl Guarded<dyn Reranker> {
                 ranked.truncate(top_n);
                 Ok(())
             })
-            .await
+            .await?;
+        Ok(paid.settled(|_| None).await)
     }
 
     /// Reaches the model or service.
@@ -382,21 +471,23 @@ impl Guarded<dyn Generator> {
 
     /// Starts an answer.
     pub(crate) async fn generate(&self, request: GenerateRequest) -> Result<GenerateStream> {
-        let need = Need {
-            requests: 1,
-            tokens: tokens(&request.system) + tokens(&request.user) + u64::from(request.max_output_tokens),
-            ..Need::default()
+        let order = Order {
+            capability: "generate",
+            purpose: Purpose::Query,
+            source: None,
+            expected: Usage {
+                requests: 1,
+                input_tokens: tokens(&request.system) + tokens(&request.user),
+                output_tokens: u64::from(request.max_output_tokens),
+                ..Usage::default()
+            },
         };
-        self.policy
-            .pay(
-                "generate",
-                self.inner.info(),
-                // What it used is known when the stream ends, and never more than this.
-                Some((need, |_| None)),
-                self.inner.generate(request),
-                |_| Ok(()),
-            )
-            .await
+        let paid = self
+            .policy
+            .pay(order, self.inner.info(), self.inner.generate(request), |_| Ok(()))
+            .await?;
+        // What it used is known when the stream ends.
+        Ok(stream::settling(paid))
     }
 
     /// Reaches the model or service.
@@ -448,6 +539,10 @@ mod tests {
         }
     }
 
+    fn source() -> SourceId {
+        SourceId::from_stored("s")
+    }
+
     fn request() -> TranscribeRequest {
         TranscribeRequest {
             samples: vec![0.0; 16_000].into(),
@@ -483,16 +578,21 @@ mod tests {
     #[tokio::test]
     async fn segments_out_of_order_or_outside_the_audio_are_refused() {
         let disordered = answering(vec![said(500, 600), said(0, 100)])
-            .transcribe(request())
+            .transcribe(&source(), request())
             .await;
         assert_eq!(disordered.unwrap_err().kind(), ErrorKind::Protocol);
         let outside = answering(vec![said(0, 2000)])
-            .transcribe(request())
+            .transcribe(&source(), request())
             .await
             .unwrap_err();
         assert_eq!(outside.kind(), ErrorKind::Protocol);
         assert_eq!(outside.provider(), Some("fake/m"));
-        assert!(answering(vec![said(0, 1200)]).transcribe(request()).await.is_ok());
+        assert!(
+            answering(vec![said(0, 1200)])
+                .transcribe(&source(), request())
+                .await
+                .is_ok()
+        );
     }
 
     fn embedding(vectors: Vec<Vec<f32>>) -> Guarded<dyn Embedder> {
@@ -521,22 +621,23 @@ mod tests {
             vec![vec![f32::NAN, 0.0]; 2],
         ] {
             let error = embedding(bad)
-                .embed(&texts, InputType::Document)
+                .embed_documents(&source(), &texts)
                 .await
                 .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Protocol);
         }
         let good = embedding(vec![vec![0.0, 2.0]; 2])
-            .embed(&texts, InputType::Document)
+            .embed_documents(&source(), &texts)
             .await
             .unwrap();
-        assert_eq!(good.vectors, vec![vec![0.0, 1.0]; 2]);
+        assert_eq!(good.answer.vectors, vec![vec![0.0, 1.0]; 2]);
         // Nothing to embed is nothing to pay for: this mock allows no call with a wrong count.
         assert!(
             embedding(vec![])
-                .embed(&[], InputType::Document)
+                .embed_documents(&source(), &[])
                 .await
                 .unwrap()
+                .answer
                 .vectors
                 .is_empty()
         );

@@ -8,6 +8,7 @@ mod discover;
 mod embed;
 mod event;
 mod identify;
+mod plan;
 mod stage;
 mod store;
 mod transcribe;
@@ -17,6 +18,7 @@ pub use event::{
     FailedSource, IndexEvent, IndexObserver, IndexReport, IndexedSource, SkippedSource, SourceOutcome,
 };
 pub(crate) use identify::blocking;
+pub use plan::{IndexPlan, PlannedCalls, PlannedSource};
 pub(crate) use store::{Verification, retire};
 pub(crate) use transcribe::SpeechSettings;
 
@@ -26,8 +28,10 @@ use audiorag_core::capability::{Embedder, Transcriber, VectorStore};
 use audiorag_core::chunking::{self, ChunkSettings};
 use audiorag_core::id::{ChunkId, ConfigHash, ContentHash, EmbeddingKey, KeyHasher, OperationId};
 use audiorag_core::model::{Discovered, Media, SourceStatus};
-use audiorag_core::{Error, ErrorKind, Result, Stage};
-use audiorag_state::{Claim, Failure, Lease, NewChunk, Outcome, RevisionFacts, RevisionPlan, State};
+use audiorag_core::{Error, ErrorKind, Money, Result, Stage};
+use audiorag_state::{
+    Claim, CostBy, CostWindow, Failure, Lease, NewChunk, Outcome, RevisionFacts, RevisionPlan, State,
+};
 use futures_util::StreamExt as _;
 use identify::{Identity, Target};
 use stage::Stages;
@@ -52,6 +56,8 @@ pub struct IndexOptions {
     pub exclude: Vec<String>,
     /// The title of the sources, instead of the one in their tags or names.
     pub title: Option<String>,
+    /// The most that calls of this run may cost; `None` means what the settings say.
+    pub max_cost: Option<Money>,
 }
 
 /// Everything that shapes a revision.
@@ -142,8 +148,15 @@ impl Indexer {
             .buffered(self.settings.source_concurrency.max(1))
             .collect()
             .await;
+        let costs = self
+            .state
+            .costs(CostBy::Provider, CostWindow::of(&operation_id))
+            .await?;
         let mut report = IndexReport {
             operation_id,
+            calls: costs.iter().map(|row| row.calls).sum(),
+            unpriced_calls: costs.iter().map(|row| row.unpriced).sum(),
+            cost: costs.iter().filter_map(|row| row.amounts.cost).sum(),
             indexed: Vec::new(),
             skipped: Vec::new(),
             empty: Vec::new(),

@@ -35,6 +35,7 @@ pub mod index;
 #[cfg(feature = "local")]
 pub mod models;
 pub mod operation;
+pub mod prices;
 pub mod query;
 mod registry;
 pub mod settings;
@@ -49,11 +50,12 @@ pub use registry::Providers;
 pub use registry::vendors_markdown;
 pub use tokio_util::sync::CancellationToken;
 
-use audiorag_core::id::SourceId;
+use audiorag_core::id::{OperationId, SourceId};
 use audiorag_core::model::Transcript;
 use audiorag_state::{SourceRecord, State, StateOptions};
-use index::{IndexObserver, IndexOptions, IndexReport, Indexer, Input, Selection};
-use query::{Querier, QueryOptions, QueryReply, SearchReply};
+use guard::Run;
+use index::{IndexObserver, IndexOptions, IndexPlan, IndexReport, Indexer, Input, Selection};
+use query::{AnswerMode, Querier, QueryOptions, QueryReply, SearchReply};
 use registry::{Purpose, Registry};
 use settings::Settings;
 use std::sync::Arc;
@@ -114,24 +116,30 @@ impl AudioRag {
         let operation_id = operation::new_operation_id();
         let span = tracing::info_span!("index", operation_id = %operation_id);
         async {
-            let index = &self.settings.index;
-            let selection = Selection::new(
-                &options.include,
-                &options.exclude,
-                index.follow_links,
-                index.hidden,
-            )?;
-            let transcriber = self.registry.transcriber()?;
-            let settings = registry::index_settings(&self.settings, &transcriber)?;
-            let embedder = self.registry.embedder(Purpose::Bulk)?;
-            let store = self.registry.store(&self.state, Purpose::Bulk)?;
-            let indexer = Indexer::new(self.state.clone(), transcriber, embedder, store, settings);
+            let selection = self.selection(&options)?;
+            let cap = options.max_cost.or(self.settings.budget.per_run);
+            let run = Run::new(operation_id.clone(), cap);
+            let indexer = self.indexer(Some(&run))?;
+            operation::close_calls_of_the_dead(&self.state).await?;
             indexer
                 .index(operation_id, inputs, selection, &options, observer, &cancel)
                 .await
         }
         .instrument(span)
         .await
+    }
+
+    /// What [`index`](Self::index) would do with the same inputs, and what that would cost. Nothing is written to the
+    /// database and nothing is sent.
+    ///
+    /// # Errors
+    /// As for [`index`](Self::index).
+    pub async fn plan(&self, inputs: Vec<Input>, options: IndexOptions) -> Result<IndexPlan> {
+        let indexer = self.indexer(None)?;
+        let selection = self.selection(&options)?;
+        indexer
+            .plan(inputs, selection, &options, self.registry.prices())
+            .await
     }
 
     /// What the configured speech-to-text does not return, in sentences for the user: better known before a long run
@@ -160,9 +168,12 @@ impl AudioRag {
     pub async fn query(&self, question: &str, options: QueryOptions) -> Result<QueryReply> {
         let operation_id = operation::new_operation_id();
         let span = tracing::info_span!("query", operation_id = %operation_id);
-        async { self.querier()?.query(operation_id, question, &options).await }
-            .instrument(span)
-            .await
+        async {
+            let querier = self.querier(&operation_id)?;
+            querier.query(operation_id, question, &options).await
+        }
+        .instrument(span)
+        .await
     }
 
     /// Finds passages without writing an answer.
@@ -172,9 +183,12 @@ impl AudioRag {
     pub async fn search(&self, text: &str, options: QueryOptions) -> Result<SearchReply> {
         let operation_id = operation::new_operation_id();
         let span = tracing::info_span!("search", operation_id = %operation_id);
-        async { self.querier()?.search(operation_id, text, &options).await }
-            .instrument(span)
-            .await
+        async {
+            let querier = self.querier(&operation_id)?;
+            querier.search(operation_id, text, &options).await
+        }
+        .instrument(span)
+        .await
     }
 
     /// What is said in a source, from its live revision.
@@ -209,13 +223,49 @@ impl AudioRag {
         doctor::run(&self.settings, &self.state, &self.registry, deep).await
     }
 
-    fn querier(&self) -> Result<Querier> {
+    fn selection(&self, options: &IndexOptions) -> Result<Selection> {
+        let index = &self.settings.index;
+        Selection::new(
+            &options.include,
+            &options.exclude,
+            index.follow_links,
+            index.hidden,
+        )
+    }
+
+    /// What works through sources: for `run`, or, without one, only to look.
+    fn indexer(&self, run: Option<&Run>) -> Result<Indexer> {
+        let mut transcriber = self.registry.transcriber()?;
+        let mut embedder = self.registry.embedder(Purpose::Bulk)?;
+        let settings = registry::index_settings(&self.settings, &transcriber)?;
+        if let Some(run) = run {
+            (transcriber, embedder) = (transcriber.during(run), embedder.during(run));
+            if run.is_capped() {
+                self.registry
+                    .refuse_unpriced(&[transcriber.info(), embedder.info()])?;
+            }
+        }
+        let store = self.registry.store(&self.state, Purpose::Bulk)?;
+        Ok(Indexer::new(
+            self.state.clone(),
+            transcriber,
+            embedder,
+            store,
+            settings,
+        ))
+    }
+
+    fn querier(&self, operation_id: &OperationId) -> Result<Querier> {
+        let run = Run::new(operation_id.clone(), None);
         Ok(Querier {
             state: self.state.clone(),
-            embedder: self.registry.embedder(Purpose::Query)?,
+            embedder: self.registry.embedder(Purpose::Query)?.during(&run),
             store: self.registry.store(&self.state, Purpose::Query)?,
-            reranker: self.registry.reranker()?,
-            mode: self.registry.answer_mode()?,
+            reranker: self.registry.reranker()?.map(|reranker| reranker.during(&run)),
+            mode: match self.registry.answer_mode()? {
+                AnswerMode::Generator(generator) => AnswerMode::Generator(generator.during(&run)),
+                other => other,
+            },
             top_k: self.settings.retrieval.top_k,
             abstain_below: self.settings.retrieval.abstain_below,
         })
@@ -290,7 +340,7 @@ impl Builder {
             opened => opened?,
         };
         let settings = Arc::new(self.settings);
-        let registry = Arc::new(Registry::new(Arc::clone(&settings), self.providers));
+        let registry = Arc::new(Registry::new(Arc::clone(&settings), &state, self.providers)?);
         Ok(AudioRag {
             settings,
             state,

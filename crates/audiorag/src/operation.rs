@@ -1,7 +1,8 @@
 //! Operations and who performs them.
 
+use audiorag_core::Result;
 use audiorag_core::id::OperationId;
-use audiorag_state::Owner;
+use audiorag_state::{Owner, State};
 
 /// A new operation id. Ids made later sort later (UUID version 7, RFC 9562).
 pub fn new_operation_id() -> OperationId {
@@ -45,6 +46,21 @@ pub fn may_be_alive(owner: &Owner) -> bool {
         // It exists and belongs to someone else.
         Err(error) => error == rustix::io::Errno::PERM,
     }
+}
+
+/// Closes the calls that dead processes left open, so that nothing stays reserved without an owner.
+///
+/// # Errors
+/// [`State`](audiorag_core::ErrorKind::State) when the database cannot be written.
+pub(crate) async fn close_calls_of_the_dead(state: &State) -> Result<()> {
+    let lost = state.lose_calls(&may_be_alive).await?;
+    if lost > 0 {
+        tracing::warn!(
+            lost,
+            "calls of a process that ended were open: whether they were billed is unknown, and they count as if"
+        );
+    }
+    Ok(())
 }
 
 /// When a process began, in clock ticks since boot, as `/proc/PID/stat` says (field 22, proc(5)). `None` where

@@ -9,12 +9,15 @@ pub use reference::vendors_markdown;
 
 use crate::guard::{Guarded, Policy, Purse, Spending};
 use crate::index::{IndexSettings, Verification};
+use crate::prices::Prices;
 use crate::query::AnswerMode;
 use crate::settings::{BudgetPolicy, Capability, Settings, VerifyMode};
 use audiorag_audio::SplitSettings;
-use audiorag_core::capability::{Embedder, Generator, ProviderInfo, Reranker, Transcriber, VectorStore};
+use audiorag_core::capability::{
+    Embedder, Generator, ProviderInfo, Reranker, Transcriber, Usage, VectorStore,
+};
 use audiorag_core::chunking::ChunkSettings;
-use audiorag_core::{Error, Result};
+use audiorag_core::{Error, MediaTime, Result};
 use audiorag_state::State;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -57,8 +60,9 @@ pub(crate) struct Registry {
     settings: Arc<Settings>,
     custom: Providers,
     built: Mutex<Built>,
-    /// The budget of this process, if it has one.
+    /// What calls are paid from; absent where nothing can be written.
     purse: Option<Arc<Purse>>,
+    prices: Prices,
     #[cfg(feature = "http")]
     http: std::sync::OnceLock<audiorag_providers::http::HttpClient>,
 }
@@ -70,19 +74,61 @@ struct Built {
 }
 
 impl Registry {
-    pub(crate) fn new(settings: Arc<Settings>, custom: Providers) -> Self {
-        let spending = match settings.budget.policy {
-            BudgetPolicy::Wait => Spending::Wait,
+    /// # Errors
+    /// When the price file cannot be read.
+    pub(crate) fn new(settings: Arc<Settings>, state: &State, custom: Providers) -> Result<Self> {
+        let budget = &settings.budget;
+        let spending = match budget.policy {
+            BudgetPolicy::Wait => Spending::Wait(budget.max_wait),
             BudgetPolicy::Fail => Spending::Fail,
         };
-        Self {
-            purse: Purse::new(&settings.budget.allowance, spending),
+        let prices = Prices::load(&settings)?;
+        // Questions are answered from a database that cannot be written, too: their calls are not recorded then.
+        let purse = (!state.is_read_only())
+            .then(|| Purse::new(state.clone(), budget.limits.clone(), spending, prices.clone()));
+        Ok(Self {
+            purse,
+            prices,
             settings,
             custom,
             built: Mutex::default(),
             #[cfg(feature = "http")]
             http: std::sync::OnceLock::new(),
+        })
+    }
+
+    /// A cap on what a run may cost holds only where prices are known.
+    ///
+    /// # Errors
+    /// [`Config`](audiorag_core::ErrorKind::Config), naming the model without a price.
+    pub(crate) fn refuse_unpriced(&self, models: &[&ProviderInfo]) -> Result<()> {
+        for info in models {
+            let used = Usage {
+                requests: 1,
+                audio: MediaTime::from_seconds(1),
+                ..Usage::default()
+            };
+            let read = Usage {
+                requests: 1,
+                input_tokens: 1,
+                ..Usage::default()
+            };
+            if self.prices.cost(info, &used).is_none() && self.prices.cost(info, &read).is_none() {
+                return Err(Error::config(format!(
+                    "no price is known of {}/{}, so that a cap on the cost cannot hold",
+                    info.vendor, info.model
+                ))
+                .with_hint(
+                    "give its price in the file of AUDIORAG_PRICES_FILE (prices.file), or lift the cap",
+                ));
+            }
         }
+        Ok(())
+    }
+
+    /// What calls cost.
+    pub(crate) fn prices(&self) -> &Prices {
+        &self.prices
     }
 
     /// The budget, for providers that use it up: models of this process do not.

@@ -14,6 +14,7 @@
 //! # Ok::<(), audiorag_core::Error>(())
 //! ```
 
+mod budget;
 mod key;
 mod kind;
 mod reader;
@@ -31,7 +32,8 @@ pub use resolve::{Entry, Origin, Resolution};
 pub use sources::{Directories, PROJECT_FILE, Sources};
 pub use vendor::{Capability, VendorKey, VendorSettings};
 
-use audiorag_core::budget::Allowance;
+use audiorag_core::Money;
+use audiorag_core::budget::Limits;
 use audiorag_core::retry::RetryPolicy;
 use audiorag_core::{MediaTime, Result, Secret};
 use kind::words;
@@ -155,6 +157,8 @@ pub struct Settings {
     pub retry: RetryPolicy,
     /// What calls to vendors may use up.
     pub budget: BudgetSettings,
+    /// What they cost.
+    pub prices: PriceSettings,
     /// How calls to vendors are made.
     pub http: HttpSettings,
     /// What only one vendor has.
@@ -295,10 +299,22 @@ pub struct RetrievalSettings {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct BudgetSettings {
-    /// How much.
-    pub allowance: Allowance,
+    /// How much, in all and of single providers.
+    pub limits: Limits,
     /// What happens when it is used up for now.
     pub policy: BudgetPolicy,
+    /// The longest that a call waits for it.
+    pub max_wait: Duration,
+    /// The most that one index run may cost.
+    pub per_run: Option<Money>,
+}
+
+/// What calls to vendors cost.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct PriceSettings {
+    /// Prices that go before those that the program knows.
+    pub file: Option<PathBuf>,
 }
 
 /// How calls to vendors are made.

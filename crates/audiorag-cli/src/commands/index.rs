@@ -1,6 +1,6 @@
 //! `audiorag index`.
 
-use super::count;
+use super::{cost, count, plan};
 use crate::args::Index;
 use crate::context::Context;
 use crate::exit::ExitStatus;
@@ -25,9 +25,13 @@ pub(super) async fn run(context: &Context, args: &Index) -> Result<ExitStatus> {
         include: args.include.clone(),
         exclude: args.exclude.clone(),
         title: args.title.clone(),
+        max_cost: args.max_cost,
     };
     for missing in audiorag.shortcomings()? {
         context.printer.note(missing);
+    }
+    if args.plan {
+        return plan::show(&context.printer, &audiorag.plan(inputs, options).await?);
     }
     let progress = IndexProgress::new(context.printer.clone());
     let report = audiorag
@@ -180,7 +184,14 @@ fn print(printer: &Printer, report: &IndexReport) -> Result<()> {
         ""
     };
     let seconds = report.elapsed.as_secs_f64();
-    printer.line(format_args!("{} in {seconds:.1} s{cancelled}", totals.join(", ")))
+    let cost = match report.calls {
+        0 => String::new(),
+        calls => format!(", {}", cost::spent(report.cost, calls, report.unpriced_calls)),
+    };
+    printer.line(format_args!(
+        "{} in {seconds:.1} s{cost}{cancelled}",
+        totals.join(", ")
+    ))
 }
 
 /// Whether a source is in the list only because the run was told to end.

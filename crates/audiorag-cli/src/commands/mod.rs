@@ -3,6 +3,7 @@
 mod cache;
 mod completions;
 mod config;
+mod cost;
 mod db;
 mod delete;
 mod doctor;
@@ -11,6 +12,7 @@ mod index;
 mod list;
 #[cfg(feature = "local")]
 mod models;
+mod plan;
 mod query;
 mod search;
 mod setup;
@@ -70,6 +72,7 @@ async fn with_settings(context: &Context, command: Command) -> Result<ExitStatus
         Command::Delete { sources } => delete::run(context, &sources).await,
         Command::Doctor { deep } => doctor::run(context, deep).await,
         Command::Cache(action) => cache::run(context, action).await,
+        Command::Cost(args) => cost::run(context, &args).await,
         Command::Db(action) => db::run(context, action).await,
         #[cfg(feature = "local")]
         Command::Models(action) => models::run(context, action).await,

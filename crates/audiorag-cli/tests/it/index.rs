@@ -63,7 +63,7 @@ async fn events_are_one_json_object_a_line() {
         (&summary["transcribed_parts"], &summary["reused_parts"]),
         (&1.into(), &0.into())
     );
-    assert!(summary["operation_id"].is_string() && summary["cost"] == 0);
+    assert!(summary["operation_id"].is_string() && summary["cost"] == 0.0);
     assert_eq!(summary["cancelled"], false);
 }
 

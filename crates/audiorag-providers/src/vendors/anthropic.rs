@@ -57,19 +57,22 @@ const MODELS: &[Model] = &[
     priced(
         "claude-haiku-5-5",
         "small and fast; dearer beyond 100,000 tokens of prompt",
-        0.1,
+        (0.1, 0.5),
     ),
-    priced("claude-sonnet-5-5", "larger", 2.0),
-    priced("claude-opus-5-5", "largest, and always thinks", 4.0),
+    priced("claude-sonnet-5-5", "larger", (2.0, 10.0)),
+    priced("claude-opus-5-5", "largest, and always thinks", (4.0, 20.0)),
 ];
 
-const fn priced(id: &'static str, about: &'static str, usd: f64) -> Model {
-    Model::new(id, about).priced(Price {
-        usd,
-        unit: Unit::MillionTokens,
-        checked: "2026-11-23",
-        source: "https://platform.claude.com/docs/en/models/haiku-5-5/overview",
-    })
+/// `usd` are dollars for a million tokens read, and written.
+const fn priced(id: &'static str, about: &'static str, usd: (f64, f64)) -> Model {
+    Model::new(id, about)
+        .priced(Price {
+            usd: usd.0,
+            unit: Unit::MillionTokens,
+            checked: "2026-11-23",
+            source: "https://platform.claude.com/docs/en/models/haiku-5-5/overview",
+        })
+        .writing(usd.1)
 }
 
 /// The version of the interface (<https://platform.claude.com/docs/en/api/versioning>; SDK 2.12.0 sends it).

@@ -90,6 +90,9 @@ pub struct Model {
     pub retires: Option<&'static str>,
     /// What it costs.
     pub price: Option<Price>,
+    /// US dollars for a million tokens written, from the source of the price. Absent for models that write none, and
+    /// where it is unknown.
+    pub writing: Option<f64>,
 }
 
 impl Model {
@@ -100,6 +103,7 @@ impl Model {
             about,
             retires: None,
             price: None,
+            writing: None,
         }
     }
 
@@ -112,6 +116,12 @@ impl Model {
     /// The same model with a price.
     pub const fn priced(mut self, price: Price) -> Self {
         self.price = Some(price);
+        self
+    }
+
+    /// The same model with a price for a million tokens written.
+    pub const fn writing(mut self, usd: f64) -> Self {
+        self.writing = Some(usd);
         self
     }
 }

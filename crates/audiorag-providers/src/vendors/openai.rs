@@ -116,12 +116,15 @@ const SPEECH_MODELS: &[Model] = &[
 /// Retirements: SDK 3.54.0 `chat_model.py`. The first line's facts: <https://vercel.com/ai-gateway/models/openai/gpt-6-luna>,
 /// looked up 2026-11-23.
 const ANSWER_MODELS: &[Model] = &[
-    Model::new("gpt-6-luna", "small and fast, 1,050,000 tokens of context").priced(Price {
-        usd: 0.1,
-        unit: Unit::MillionTokens,
-        checked: "2026-11-23",
-        source: "https://vercel.com/ai-gateway/models/openai/gpt-6-luna",
-    }),
+    // What it writes: apidog.com/jp/blog/claude-sonnet-5-5-pricing, read on the same day.
+    Model::new("gpt-6-luna", "small and fast, 1,050,000 tokens of context")
+        .priced(Price {
+            usd: 0.1,
+            unit: Unit::MillionTokens,
+            checked: "2026-11-23",
+            source: "https://vercel.com/ai-gateway/models/openai/gpt-6-luna",
+        })
+        .writing(0.5),
     Model::new("gpt-6.1-terra", "larger"),
     Model::new("gpt-6.2-sol", "larger"),
     Model::new("gpt-6.2-astra", "larger"),

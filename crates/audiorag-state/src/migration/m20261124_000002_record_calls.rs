@@ -43,7 +43,6 @@ CREATE TABLE call (
     provider TEXT NOT NULL,
     model TEXT NOT NULL,
     source_id TEXT,
-    work_key TEXT,
     state TEXT NOT NULL CHECK (state IN ('sent', 'done', 'failed', 'lost')),
     owner_host TEXT NOT NULL,
     owner_pid BIGINT NOT NULL,
@@ -60,7 +59,8 @@ CREATE TABLE call (
 -- The budget sums up the last minute, hour and day from this index alone.
 CREATE INDEX call_amounts ON call
     (sent_at, provider, purpose, requests, input_tokens, output_tokens, audio_ms, cost_nanos);
-CREATE INDEX call_open ON call (work_key) WHERE state = 'sent';
+CREATE INDEX call_operation ON call (operation_id);
+CREATE INDEX call_open ON call (owner_host, owner_pid, owner_started) WHERE state = 'sent';
 
 -- When the vectors of a revision that is still being built were found complete in the store.
 ALTER TABLE revision ADD COLUMN verified_at BIGINT;

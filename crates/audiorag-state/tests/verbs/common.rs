@@ -6,8 +6,8 @@ use audiorag_core::model::{
 };
 use audiorag_core::{Locator, MediaTime, Span};
 use audiorag_state::{
-    Claim, Lease, NewChunk, NewSource, Owner, PartRow, RevisionFacts, RevisionPlan, SourceRecord, State,
-    StateOptions,
+    Claim, Lease, NewChunk, NewSource, NewTranscript, Owner, PartRow, RevisionFacts, RevisionPlan,
+    SourceRecord, State, StateOptions,
 };
 use std::path::PathBuf;
 use std::time::Duration;
@@ -164,7 +164,17 @@ pub(crate) async fn build(state: &State, lease: &Lease, config: &str, texts: &[&
         language: Some("en".into()),
     };
     state
-        .save_part_transcript(lease, &key, &content("x"), span, "test/m@1", &transcript)
+        .save_part_transcript(
+            lease,
+            &key,
+            &NewTranscript {
+                content: &content("x"),
+                span,
+                provider: "test/m@1",
+                transcript: &transcript,
+                paid: None,
+            },
+        )
         .await
         .unwrap();
     state

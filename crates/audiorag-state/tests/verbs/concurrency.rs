@@ -36,7 +36,7 @@ async fn write(state: State, name: String) {
         let revision = build(&state, &lease, "config", &["a whale", "a ship"]).await;
         let key = EmbeddingKey::from_stored(format!("{name}-{round}"));
         state
-            .save_embeddings(&lease, &space(), &[(key.clone(), vec![1.0, 0.0, 0.0])])
+            .save_embeddings(&lease, &space(), &[(key.clone(), vec![1.0, 0.0, 0.0])], None)
             .await
             .unwrap();
         let record = VectorRecord {

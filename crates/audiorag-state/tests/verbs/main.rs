@@ -8,6 +8,7 @@
 
 mod common;
 mod concurrency;
+mod journal;
 mod lexical;
 mod opening;
 mod ownership;

@@ -4,7 +4,7 @@ use crate::common::{Scratch, TTL, build, content, fingerprint, owner, plan};
 use audiorag_core::id::{EmbeddingKey, PartKey, SourceId};
 use audiorag_core::model::{Media, PartTranscript, SourceStatus};
 use audiorag_core::{Error, ErrorKind, Span, Stage};
-use audiorag_state::{Claim, Failure, Lease, Outcome, PartRow, RevisionFacts};
+use audiorag_state::{Claim, Failure, Lease, NewTranscript, Outcome, PartRow, RevisionFacts};
 use std::time::Duration;
 
 fn granted(claim: Claim) -> Lease {
@@ -152,15 +152,18 @@ async fn every_commit_is_refused_under_an_old_lease() {
             .save_part_transcript(
                 &old,
                 &key,
-                &content("x"),
-                Span::default(),
-                "p",
-                &PartTranscript::default(),
+                &NewTranscript {
+                    content: &content("x"),
+                    span: Span::default(),
+                    provider: "p",
+                    transcript: &PartTranscript::default(),
+                    paid: None,
+                },
             )
             .await
             .unwrap_err(),
         state
-            .save_embeddings(&old, &crate::common::space(), std::slice::from_ref(&vector))
+            .save_embeddings(&old, &crate::common::space(), std::slice::from_ref(&vector), None)
             .await
             .unwrap_err(),
     ];

@@ -4,7 +4,7 @@ use crate::common::{Scratch, build, chunk, content, plan, space};
 use audiorag_core::id::{ChunkId, EmbeddingKey, PartKey, RevisionId};
 use audiorag_core::model::{EmbeddingSpace, Filter, PartTranscript, Segment, SourceStatus, TimeQuality};
 use audiorag_core::{ErrorKind, MediaTime, Span};
-use audiorag_state::{CacheKind, PartRow, RevisionFacts, RevisionPlan};
+use audiorag_state::{CacheKind, NewTranscript, PartRow, RevisionFacts, RevisionPlan};
 
 #[tokio::test]
 async fn an_unfinished_revision_is_resumed_and_others_are_dropped() {
@@ -197,10 +197,13 @@ async fn a_transcript_is_joined_in_source_time() {
         .save_part_transcript(
             &lease,
             &late,
-            &content("x"),
-            spans[2],
-            "p",
-            &said(100, "after silence"),
+            &NewTranscript {
+                content: &content("x"),
+                span: spans[2],
+                provider: "p",
+                transcript: &said(100, "after silence"),
+                paid: None,
+            },
         )
         .await
         .unwrap();
@@ -208,7 +211,17 @@ async fn a_transcript_is_joined_in_source_time() {
     assert_eq!(error.kind(), ErrorKind::State, "a hole must not pass: {error}");
     let early = keys[0].clone().unwrap();
     state
-        .save_part_transcript(&lease, &early, &content("x"), spans[0], "p", &said(200, "before"))
+        .save_part_transcript(
+            &lease,
+            &early,
+            &NewTranscript {
+                content: &content("x"),
+                span: spans[0],
+                provider: "p",
+                transcript: &said(200, "before"),
+                paid: None,
+            },
+        )
         .await
         .unwrap();
     let transcript = state.transcript(revision).await.unwrap();
@@ -296,7 +309,10 @@ async fn embeddings_are_kept_once_and_checked() {
     let rows: Vec<_> = (0..700)
         .map(|number| (key(&format!("e{number}")), vec![0.6, 0.0, 0.8]))
         .collect();
-    state.save_embeddings(&lease, &space(), &rows).await.unwrap();
+    state
+        .save_embeddings(&lease, &space(), &rows, None)
+        .await
+        .unwrap();
     state
         .save_embeddings(
             &lease,
@@ -305,6 +321,7 @@ async fn embeddings_are_kept_once_and_checked() {
                 (key("e0"), vec![1.0, 0.0, 0.0]),
                 (key("long"), vec![0.0, 3.0, 4.0]),
             ],
+            None,
         )
         .await
         .unwrap();
@@ -325,6 +342,7 @@ async fn embeddings_are_kept_once_and_checked() {
                 &lease,
                 &space(),
                 &[(key("new"), vec![1.0, 0.0, 0.0]), (key("bad"), bad)],
+                None,
             )
             .await
             .unwrap_err();
@@ -344,7 +362,10 @@ async fn clearing_the_cache_spares_what_live_and_unfinished_revisions_need() {
     build(state, &lease, "config", &["unfinished words"]).await;
     let rows = ["live words", "gone words", "unfinished words"]
         .map(|text| (EmbeddingKey::of(text, &space()), vec![1.0, 0.0, 0.0]));
-    state.save_embeddings(&lease, &space(), &rows).await.unwrap();
+    state
+        .save_embeddings(&lease, &space(), &rows, None)
+        .await
+        .unwrap();
     state.delete_source(&gone.id).await.unwrap();
     let stats = state.cache_stats().await.unwrap();
     assert_eq!((stats.part_transcripts, stats.unused_part_transcripts), (3, 1));

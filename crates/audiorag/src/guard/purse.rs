@@ -1,150 +1,241 @@
-//! The budget of a process: reservations from core's accounts, waited for or refused.
+//! Paying for calls: a place in the journal, which is a reservation from the budget, and its end.
 
-use audiorag_core::budget::{Allowance, Budget, Need, Shortage, Ticket};
-use audiorag_core::{Error, ErrorKind, Result};
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::time::Instant;
+use super::run::Run;
+use crate::operation;
+use crate::prices::Prices;
+use audiorag_core::budget::{Amounts, Limits, Purpose, Shortage};
+use audiorag_core::capability::{ProviderInfo, Usage};
+use audiorag_core::id::SourceId;
+use audiorag_core::{Error, ErrorKind, Money, Result};
+use audiorag_state::{CallEnd, CallId, NewCall, Opening, Owner, Settlement, State};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest that a question waits for the budget: somebody sits in front of it.
+const PATIENCE_OF_A_QUERY: Duration = Duration::from_secs(20);
+/// The longest nap before the budget is looked at again: another process may have settled for less.
+const LONGEST_NAP: Duration = Duration::from_secs(10);
 
 /// What happens when the budget is used up for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spending {
-    /// The call waits until enough is free.
-    Wait,
+    /// The call waits until enough is free, at most this long.
+    Wait(Duration),
     /// The call fails.
     Fail,
 }
 
-/// A budget that calls are paid from. Clones of the `Arc` share it.
-#[derive(Debug)]
+/// What calls are paid from: the journal and the budget of the database.
 pub(crate) struct Purse {
-    budget: Mutex<Budget>,
-    started: Instant,
-    spending: Spending,
+    pub(crate) state: State,
+    pub(crate) limits: Limits,
+    pub(crate) spending: Spending,
+    pub(crate) prices: Prices,
+    pub(crate) owner: Owner,
 }
 
-/// What a call has set aside. Dropped unsettled it is given back.
+impl std::fmt::Debug for Purse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Purse")
+            .field("limits", &self.limits)
+            .field("spending", &self.spending)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A call that is to be paid for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Order<'a> {
+    pub(crate) capability: &'static str,
+    pub(crate) purpose: Purpose,
+    pub(crate) source: Option<&'a SourceId>,
+    pub(crate) expected: Usage,
+}
+
+/// An open call. Dropped without an end it is lost: nobody will learn whether it was billed.
 #[derive(Debug)]
-pub(crate) struct Reservation {
+pub(crate) struct Bill {
     purse: Arc<Purse>,
-    ticket: Ticket,
-    settled: bool,
+    run: Run,
+    info: ProviderInfo,
+    call: CallId,
+    expected: Amounts,
+    is_open: bool,
 }
 
 impl Purse {
-    /// A purse with this allowance; `None` when nothing is limited.
-    pub(crate) fn new(allowance: &Allowance, spending: Spending) -> Option<Arc<Self>> {
-        (!allowance.is_unlimited()).then(|| {
-            Arc::new(Self {
-                budget: Mutex::new(Budget::new(allowance)),
-                started: Instant::now(),
-                spending,
-            })
+    /// A purse over the journal of `state`.
+    pub(crate) fn new(state: State, limits: Limits, spending: Spending, prices: Prices) -> Arc<Self> {
+        Arc::new(Self {
+            state,
+            limits,
+            spending,
+            prices,
+            owner: operation::this_process(),
         })
     }
 
-    /// Sets `need` aside, waiting for it where the policy says so.
+    /// Writes a call down and sets aside what it may need, waiting for it where the policy says so.
     ///
     /// # Errors
-    /// [`Budget`](ErrorKind::Budget) when it is used up and waiting is not wanted, or does not help.
-    pub(crate) async fn reserve(self: &Arc<Self>, need: &Need) -> Result<Reservation> {
+    /// [`Budget`](ErrorKind::Budget) when the budget or the cap of the run has no room, and failures of the database.
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+        run: &Run,
+        info: &ProviderInfo,
+        order: Order<'_>,
+    ) -> Result<Bill> {
+        let expected = Amounts {
+            usage: order.expected,
+            cost: self.prices.cost(info, &order.expected),
+        };
+        let call = NewCall {
+            operation: run.operation.clone(),
+            purpose: order.purpose,
+            capability: order.capability,
+            provider: info.vendor.clone(),
+            model: info.model.clone(),
+            source: order.source.cloned(),
+            owner: self.owner.clone(),
+            expected,
+        };
+        let reserved = expected.cost.unwrap_or_default();
+        let started = tokio::time::Instant::now();
         loop {
-            let outcome = self.with(|budget| budget.reserve(self.started.elapsed(), need));
-            match outcome {
-                Ok(ticket) => {
-                    return Ok(Reservation {
+            run.reserve(reserved)?;
+            let opening = self.state.open_call(&call, &self.limits).await;
+            if !matches!(opening, Ok(Opening::Opened(_))) {
+                run.give_back(reserved);
+            }
+            match opening? {
+                Opening::Opened(id) => {
+                    return Ok(Bill {
                         purse: Arc::clone(self),
-                        ticket,
-                        settled: false,
+                        run: run.clone(),
+                        info: info.clone(),
+                        call: id,
+                        expected,
+                        is_open: true,
                     });
                 }
-                Err(Shortage::Later { what, wait }) if self.spending == Spending::Wait => {
-                    tracing::info!(what, wait_ms = wait.as_millis() as u64, "waiting for the budget");
-                    tokio::time::sleep(wait).await;
-                }
-                Err(Shortage::Later { what, wait }) => {
-                    return Err(Error::new(
-                        ErrorKind::Budget,
-                        format!("the budget of {what} is used up for now"),
-                    )
-                    .with_retry_after(wait)
-                    .with_hint("wait, raise the limit under [budget], or set budget.policy to wait"));
-                }
-                Err(Shortage::Never { what }) => {
-                    return Err(Error::new(
-                        ErrorKind::Budget,
-                        format!("a single call needs more than the budget of {what}"),
-                    )
-                    .with_hint("raise the limit under [budget]"));
+                Opening::Short(shortage) => {
+                    let nap = self.nap(shortage, order.purpose, started.elapsed())?;
+                    tokio::time::sleep(nap).await;
                 }
             }
         }
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut Budget) -> T) -> T {
-        change(&mut self.budget.lock().unwrap_or_else(PoisonError::into_inner))
+    /// How long to wait before the budget is asked again.
+    fn nap(&self, shortage: Shortage, purpose: Purpose, waited: Duration) -> Result<Duration> {
+        let (what, wait) = match shortage {
+            Shortage::Later { what, wait } => (what, wait),
+            Shortage::Never { what } => {
+                return Err(Error::new(
+                    ErrorKind::Budget,
+                    format!("a single call needs more than the budget of {what}"),
+                )
+                .with_hint("raise the limit under [budget]"));
+            }
+        };
+        let patience = match (self.spending, purpose) {
+            (Spending::Fail, _) => Duration::ZERO,
+            (Spending::Wait(longest), Purpose::Query) => longest.min(PATIENCE_OF_A_QUERY),
+            (Spending::Wait(longest), Purpose::Index) => longest,
+        };
+        if waited.saturating_add(wait) > patience {
+            return Err(Error::new(
+                ErrorKind::Budget,
+                format!("the budget of {what} is used up for the next {}", words(wait)),
+            )
+            .with_retry_after(wait)
+            .with_hint(
+                "what is done is kept: run the same command again then, raise the limit under [budget], or let \
+                 calls wait with budget.policy and budget.max_wait_seconds",
+            ));
+        }
+        tracing::info!(what, wait_ms = wait.as_millis() as u64, "waiting for the budget");
+        Ok(wait.clamp(Duration::from_millis(10), LONGEST_NAP))
     }
 }
 
-impl Reservation {
-    /// The call was made. `used` is what it used, where that is known; the reservation stands otherwise.
-    pub(crate) fn settle(mut self, used: Option<Need>) {
-        self.settled = true;
-        if let Some(used) = used {
-            let now = self.purse.started.elapsed();
-            self.purse.with(|budget| budget.settle(now, &self.ticket, &used));
+/// A wait in words.
+fn words(wait: Duration) -> String {
+    match wait.as_secs() {
+        0..120 => format!("{} s", wait.as_secs().max(1)),
+        seconds @ 120..7200 => format!("{} min", seconds.div_ceil(60)),
+        seconds => format!("{} h", seconds.div_ceil(3600)),
+    }
+}
+
+impl Bill {
+    /// The end of the call, to be stored together with what it returned. [`close`](Self::close) it then.
+    pub(crate) fn settlement(&self, usage: &Usage) -> Settlement {
+        Settlement {
+            call: self.call,
+            end: CallEnd::Done(self.amounts(usage)),
         }
     }
+
+    /// The call was settled with `usage` by whoever stored its result.
+    pub(crate) fn close(self, usage: &Usage) {
+        let used = self.amounts(usage);
+        self.pay(used.cost);
+    }
+
+    fn amounts(&self, usage: &Usage) -> Amounts {
+        Amounts {
+            usage: *usage,
+            cost: self.purse.prices.cost(&self.info, usage),
+        }
+    }
+
+    fn pay(mut self, cost: Option<Money>) {
+        self.is_open = false;
+        let reserved = self.expected.cost.unwrap_or_default();
+        self.run.settle(reserved, cost.unwrap_or_default());
+    }
+
+    /// The call was answered; `usage` is what it used, or as much as expected where that is unknown.
+    ///
+    /// That it cannot be written down is no reason to throw away an answer: it is told in the log.
+    pub(crate) async fn done(self, usage: Option<&Usage>) {
+        let used = usage.map_or(self.expected, |usage| self.amounts(usage));
+        record(&self.purse.state, self.call, CallEnd::Done(used)).await;
+        self.pay(used.cost);
+    }
+
+    /// The call failed. What was refused is free; of the rest nobody knows.
+    pub(crate) async fn failed(self, error: &Error) {
+        let (end, cost) = match error.kind() {
+            ErrorKind::Timeout | ErrorKind::Protocol | ErrorKind::Internal | ErrorKind::Cancelled => {
+                (CallEnd::Lost, self.expected.cost)
+            }
+            _ => (CallEnd::Failed { requests: 1 }, None),
+        };
+        record(&self.purse.state, self.call, end).await;
+        self.pay(cost);
+    }
 }
 
-impl Drop for Reservation {
+async fn record(state: &State, call: CallId, end: CallEnd) {
+    if let Err(error) = state.settle_call(Settlement { call, end }).await {
+        tracing::warn!(error = %error.report(), "the end of a call could not be recorded");
+    }
+}
+
+impl Drop for Bill {
     fn drop(&mut self) {
-        if !self.settled {
-            self.purse.with(|budget| budget.release(&self.ticket));
+        if !self.is_open {
+            return;
+        }
+        // Where there is no runtime any more, the next run finds the call without a living owner.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (state, call) = (self.purse.state.clone(), self.call);
+            runtime.spawn(async move { record(&state, call, CallEnd::Lost).await });
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    fn one_a_minute(spending: Spending) -> Arc<Purse> {
-        let allowance = Allowance {
-            requests_per_minute: Some(1),
-            ..Allowance::default()
-        };
-        Purse::new(&allowance, spending).unwrap()
-    }
-
-    const ONE: Need = Need {
-        requests: 1,
-        tokens: 0,
-        audio: audiorag_core::MediaTime::ZERO,
-    };
-
-    #[tokio::test(start_paused = true)]
-    async fn a_used_up_budget_is_waited_for_or_refused() {
-        let purse = one_a_minute(Spending::Wait);
-        let started = Instant::now();
-        purse.reserve(&ONE).await.unwrap().settle(None);
-        purse.reserve(&ONE).await.unwrap().settle(Some(ONE));
-        assert_eq!(started.elapsed(), Duration::from_mins(1));
-
-        let purse = one_a_minute(Spending::Fail);
-        purse.reserve(&ONE).await.unwrap().settle(None);
-        let error = purse.reserve(&ONE).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Budget);
-        assert!(error.retry_after().is_some());
-        let two = Need { requests: 2, ..ONE };
-        assert_eq!(purse.reserve(&two).await.unwrap_err().kind(), ErrorKind::Budget);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_dropped_is_given_back() {
-        let purse = one_a_minute(Spending::Fail);
-        drop(purse.reserve(&ONE).await.unwrap());
-        assert!(purse.reserve(&ONE).await.is_ok());
-        assert!(Purse::new(&Allowance::default(), Spending::Wait).is_none());
-    }
-}
+mod tests;

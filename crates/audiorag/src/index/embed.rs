@@ -1,7 +1,7 @@
 //! From chunks to vectors, computing only what is not known yet.
 
-use crate::guard::Guarded;
-use audiorag_core::capability::{Embedder, EmbedderLimits, InputType};
+use crate::guard::{Guarded, Paid};
+use audiorag_core::capability::{Embedder, EmbedderLimits};
 use audiorag_core::id::EmbeddingKey;
 use audiorag_core::{Error, Result};
 use audiorag_state::{Lease, NewChunk, State};
@@ -33,13 +33,19 @@ pub(crate) async fn embed(
         .take_until(stop.clone().cancelled_owned())
         .map(|batch| async move {
             let texts: Vec<String> = batch.iter().map(|new| new.chunk.embedded_text()).collect();
-            let response = embedder.embed(&texts, InputType::Document).await?;
+            let Paid { answer, bill } = embedder.embed_documents(&lease.source_id, &texts).await?;
             let rows: Vec<(EmbeddingKey, Vec<f32>)> = batch
                 .iter()
                 .map(|new| new.embedding_key.clone())
-                .zip(response.vectors)
+                .zip(answer.vectors)
                 .collect();
-            state.save_embeddings(lease, embedder.space(), &rows).await?;
+            let paid = bill.as_ref().map(|bill| bill.settlement(&answer.usage));
+            state
+                .save_embeddings(lease, embedder.space(), &rows, paid)
+                .await?;
+            if let Some(bill) = bill {
+                bill.close(&answer.usage);
+            }
             Ok(rows.len())
         })
         .buffer_unordered(limits.concurrency.max(1));

@@ -1,7 +1,7 @@
 //! What an index run tells while it works, and what it reports at its end.
 
 use audiorag_core::id::{OperationId, RevisionId, SourceId};
-use audiorag_core::{Error, ErrorKind, MediaTime, Stage};
+use audiorag_core::{Error, ErrorKind, MediaTime, Money, Stage};
 use std::time::Duration;
 
 /// Something that happened during an index run.
@@ -168,6 +168,12 @@ pub struct IndexReport {
     pub failed: Vec<FailedSource>,
     /// Sources that were not started, because a failure concerned all of them or the run was cancelled.
     pub not_started: usize,
+    /// Calls to providers that may cost something.
+    pub calls: u64,
+    /// Of these, without a known price.
+    pub unpriced_calls: u64,
+    /// What the calls cost, as far as prices are known.
+    pub cost: Money,
     /// Whether the run was cancelled.
     pub cancelled: bool,
     /// How long it took.

@@ -23,16 +23,29 @@ pub(crate) struct Target {
     pub(crate) fingerprint: Fingerprint,
 }
 
-/// Recognises a recording: the same place with the same bytes, an edited file, a moved file, or a new one.
+/// What a look at a recording says, before anything is written.
+pub(crate) enum Look {
+    /// The live revision is what would be built.
+    Unchanged(SourceRecord, String),
+    /// It is new, edited, moved, or to be built in another way.
+    Changed {
+        /// The source it is, or was before it was moved.
+        known: Option<SourceRecord>,
+        path: PathBuf,
+        fingerprint: Fingerprint,
+    },
+}
+
+/// Looks at a recording without writing anything down.
 ///
 /// Size and modification time decide without reading the file when they are those of the live revision;
 /// otherwise its bytes are hashed.
-pub(crate) async fn identify(
+pub(crate) async fn look(
     state: &State,
     found: &Discovered,
     config: &ConfigHash,
     force: bool,
-) -> Result<Identity> {
+) -> Result<Look> {
     let path = local_path(&found.locator)?;
     let known = state.find_source(&found.locator).await?;
     if !force
@@ -43,16 +56,49 @@ pub(crate) async fn identify(
         && last.modified == found.modified
         && is_current(state, source, &last.content, config).await?
     {
-        return Ok(Identity::Unchanged(source.id.clone(), unchanged(source)));
+        return Ok(Look::Unchanged(source.clone(), unchanged(source)));
     }
     let fingerprint = blocking({
         let path = path.clone();
         move || audiorag_audio::fingerprint(&path)
     })
     .await?;
+    let known = match known {
+        Some(source) => Some(source),
+        None => moved_from(state, &fingerprint.content).await?,
+    };
+    Ok(Look::Changed {
+        known,
+        path,
+        fingerprint,
+    })
+}
+
+/// Recognises a recording: the same place with the same bytes, an edited file, a moved file, or a new one.
+pub(crate) async fn identify(
+    state: &State,
+    found: &Discovered,
+    config: &ConfigHash,
+    force: bool,
+) -> Result<Identity> {
+    let (known, path, fingerprint) = match look(state, found, config, force).await? {
+        Look::Unchanged(source, reason) => return Ok(Identity::Unchanged(source.id, reason)),
+        Look::Changed {
+            known,
+            path,
+            fingerprint,
+        } => (known, path, fingerprint),
+    };
     let (source, moved) = match known {
-        Some(source) => (source, false),
-        None => adopt_or_add(state, &found.locator, &fingerprint).await?,
+        Some(source) if source.locator == found.locator => (source, false),
+        Some(source) => {
+            tracing::info!(from = %source.locator, to = %found.locator, "source moved");
+            let moved = state
+                .relocate_source(&source.id, &found.locator, &fingerprint)
+                .await?;
+            (moved, true)
+        }
+        None => (add(state, &found.locator, &fingerprint).await?, false),
     };
     if !force && is_current(state, &source, &fingerprint.content, config).await? {
         state.touch_source(&source.id, &fingerprint).await?;
@@ -81,34 +127,28 @@ pub(crate) async fn is_current(
     Ok(live.is_some_and(|live| live.content == *content && live.config == *config))
 }
 
-/// Takes over the row of a file that was moved here, or adds a new source.
-///
-/// A file was moved when a known source has the same bytes and its own file is gone. Returns whether it was.
-async fn adopt_or_add(
-    state: &State,
-    locator: &Locator,
-    fingerprint: &Fingerprint,
-) -> Result<(SourceRecord, bool)> {
-    for other in state.sources_with_content(&fingerprint.content).await? {
+/// The source of a file that was moved: it has the same bytes, and its own file is gone.
+async fn moved_from(state: &State, content: &ContentHash) -> Result<Option<SourceRecord>> {
+    for other in state.sources_with_content(content).await? {
         let Some(path) = other.locator.as_path().map(Path::to_owned) else {
             continue;
         };
         let gone = blocking(move || Ok(matches!(path.try_exists(), Ok(false)))).await?;
         if gone {
-            tracing::info!(from = %other.locator, to = %locator, "source moved");
-            return Ok((
-                state.relocate_source(&other.id, locator, fingerprint).await?,
-                true,
-            ));
+            return Ok(Some(other));
         }
     }
+    Ok(None)
+}
+
+async fn add(state: &State, locator: &Locator, fingerprint: &Fingerprint) -> Result<SourceRecord> {
     let new = NewSource {
         locator: locator.clone(),
         fingerprint: Some(fingerprint.clone()),
         media: None,
         title: Some(locator.default_title()),
     };
-    Ok((state.add_source(&new).await?, false))
+    state.add_source(&new).await
 }
 
 fn unchanged(source: &SourceRecord) -> String {

@@ -6,13 +6,13 @@
 use super::event::IndexEvent;
 use super::identify::Target;
 use super::stage::Stages;
-use crate::guard::Guarded;
+use crate::guard::{Guarded, Paid};
 use audiorag_audio::{PartReader, SplitSettings};
 use audiorag_core::capability::{TranscribeRequest, Transcriber};
 use audiorag_core::id::{PartInputs, PartKey, RevisionId};
 use audiorag_core::model::AudioPart;
 use audiorag_core::{Error, MediaTime, Result, Span, Stage};
-use audiorag_state::{Lease, PartRow, State};
+use audiorag_state::{Lease, NewTranscript, PartRow, State};
 use futures_util::StreamExt as _;
 use std::pin::pin;
 use std::time::Duration;
@@ -204,18 +204,18 @@ impl Transcription<'_> {
             language: settings.language.clone(),
             prompt: settings.prompt.clone(),
         };
-        let response = transcriber.transcribe(request).await?;
-        let provider = transcriber.info().fingerprint();
-        state
-            .save_part_transcript(
-                lease,
-                &key,
-                &target.fingerprint.content,
-                part.span,
-                &provider,
-                &response.transcript,
-            )
-            .await?;
+        let Paid { answer, bill } = transcriber.transcribe(&lease.source_id, request).await?;
+        let new = NewTranscript {
+            content: &target.fingerprint.content,
+            span: part.span,
+            provider: &transcriber.info().fingerprint(),
+            transcript: &answer.transcript,
+            paid: bill.as_ref().map(|bill| bill.settlement(&answer.usage)),
+        };
+        state.save_part_transcript(lease, &key, &new).await?;
+        if let Some(bill) = bill {
+            bill.close(&answer.usage);
+        }
         state.record_part(lease, revision, &row).await?;
         Ok(Done::Transcribed)
     }

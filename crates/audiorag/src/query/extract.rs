@@ -51,10 +51,10 @@ pub(crate) async fn answer(
     for batch in sentences.chunks(embedder.limits().max_batch.max(1)) {
         let texts: Vec<String> = batch.iter().map(|(_, _, text)| (*text).to_owned()).collect();
         let response = embedder
-            .embed(&texts, InputType::Document)
+            .embed_now(&texts, InputType::Document)
             .await
             .map_err(|error: Error| error.with_stage(Stage::Generate))?;
-        similarities.extend(response.vectors.iter().map(|sentence| dot(sentence, vector)));
+        similarities.extend(response.iter().map(|sentence| dot(sentence, vector)));
     }
     let wanted = content_words(question);
     let mut scored: Vec<(f32, f32, (&Hit, &ChunkLine, &str))> = similarities

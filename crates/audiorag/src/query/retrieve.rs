@@ -51,12 +51,11 @@ pub(crate) async fn hybrid(
     let started = Instant::now();
     let texts = [question.to_owned()];
     let (embedded, lexical) = tokio::join!(
-        embedder.embed(&texts, InputType::Query),
+        embedder.embed_now(&texts, InputType::Query),
         state.search_text(question, depth, filter)
     );
     let embedded = embedded.map_err(|error| error.with_stage(Stage::Embed))?;
     let vector = embedded
-        .vectors
         .into_iter()
         .next()
         .ok_or_else(|| Error::internal("an embedding without a vector"))?;

@@ -123,13 +123,11 @@ fn describe(model: &Model) -> String {
             Unit::AudioMinute => "a minute of audio",
             Unit::MillionTokens => "a million tokens read",
         };
-        let _ = write!(
-            text,
-            "; {} USD for {unit} ({}, {})",
-            (price.usd * 1e5).round() / 1e5,
-            price.checked,
-            price.source
-        );
+        let _ = write!(text, "; {} USD for {unit}", (price.usd * 1e5).round() / 1e5);
+        if let Some(writing) = model.writing {
+            let _ = write!(text, ", {writing} USD for a million written");
+        }
+        let _ = write!(text, " ({}, {})", price.checked, price.source);
     }
     if let Some(day) = model.retires {
         let _ = write!(text, "; **switched off on {day}**");

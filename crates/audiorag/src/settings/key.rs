@@ -234,9 +234,30 @@ settings! {
     /// Seconds of audio that may be sent to vendors in any hour.
     BudgetAudioSecondsPerHour = "budget.audio_seconds_per_hour":
         Kind::Integer { min: 1, max: 1_000_000_000 }, Fallback::Unset("no limit");
+    /// US dollars that calls to vendors may cost in any 24 hours. Calls whose price is unknown are not counted.
+    BudgetUsdPerDay = "budget.usd_per_day":
+        Kind::Number { min: 0.0, max: 1e9 }, Fallback::Unset("no limit");
+    /// US dollars that one index run may cost; `index --max-cost` goes before it. The price of every model that is
+    /// used must be known.
+    BudgetUsdPerRun = "budget.usd_per_run":
+        Kind::Number { min: 0.0, max: 1e9 }, Fallback::Unset("no limit");
+    /// Limits of single providers, on top of those of all together.
+    BudgetProviders = "budget.providers":
+        Kind::Limits, Fallback::Unset("no limit");
+    /// Hundredths of every limit but audio that indexing leaves to questions.
+    BudgetQueryShare = "budget.query_share":
+        Kind::Integer { min: 0, max: 100 }, Fallback::Value("20");
     /// What happens when the budget is used up for now: calls wait, or fail with exit code 5.
     BudgetPolicy = "budget.policy":
         Kind::Choice(BudgetPolicy::NAMES), Fallback::Value("wait");
+    /// Seconds that a call waits for the budget before it fails with exit code 5. Questions wait 20 at most.
+    BudgetMaxWaitSeconds = "budget.max_wait_seconds":
+        Kind::Seconds { min: 0.0, max: 604_800.0 }, Fallback::Value("3600");
+
+    /// A TOML file with prices that go before those that the program knows, as in
+    /// `[price."openai/gpt-transcribe"]` and `audio_minute = 0.0045`.
+    PricesFile = "prices.file":
+        Kind::File, Fallback::Unset("the prices in docs/providers.md");
 
     /// Seconds that one attempt of a call to a vendor may take; calls that carry audio get half its length on top.
     HttpTimeoutSeconds = "http.timeout_seconds":

@@ -45,6 +45,8 @@ pub enum Kind {
     Database,
     /// An `http:` or `https:` address.
     Url,
+    /// Limits of single providers.
+    Limits,
 }
 
 impl Kind {
@@ -63,6 +65,7 @@ impl Kind {
             Self::Directory => "a path to a directory".to_owned(),
             Self::Database => "a path to a file, or a sqlite: URL".to_owned(),
             Self::Url => "an address that starts with http:// or https://".to_owned(),
+            Self::Limits => Self::LIMITS_FORM.to_owned(),
         }
     }
 }

@@ -92,7 +92,7 @@ impl Reader<'_> {
     }
 
     /// Parses a setting; `fallback` stands in for a computed default, and for a value that is rejected.
-    fn parsed<T>(
+    pub(super) fn parsed<T>(
         &mut self,
         key: Key,
         parse: impl Fn(&str) -> Option<T>,

@@ -5,12 +5,10 @@ use super::key::{Fallback, Key};
 use super::reader::Reader;
 use super::sources::{Layers, Sources, Violation};
 use super::{
-    BudgetPolicy, BudgetSettings, ChunkSettings, DatabaseSettings, EmbeddingSettings, GenerationSettings,
-    HttpSettings, IndexSettings, LogFormat, LogLevel, LogSettings, ModelRoute, ModelSettings, PullConsent,
-    RerankerSettings, RetrievalSettings, Settings, SttSettings, VectorIdFormat, VectorStoreSettings,
-    VerifyMode,
+    ChunkSettings, DatabaseSettings, EmbeddingSettings, GenerationSettings, HttpSettings, IndexSettings,
+    LogFormat, LogLevel, LogSettings, ModelRoute, ModelSettings, PullConsent, RerankerSettings,
+    RetrievalSettings, Settings, SttSettings, VectorIdFormat, VectorStoreSettings, VerifyMode,
 };
-use audiorag_core::budget::Allowance;
 use audiorag_core::retry::RetryPolicy;
 use audiorag_core::{Error, Result};
 use std::fmt::{self, Write as _};
@@ -170,14 +168,8 @@ impl Reader<'_> {
                 abstain_below: self.number(Key::RetrievalAbstainBelow, 0.3) as f32,
             },
             retry: self.retry(),
-            budget: BudgetSettings {
-                allowance: Allowance {
-                    requests_per_minute: self.optional_integer(Key::BudgetRequestsPerMinute),
-                    tokens_per_minute: self.optional_integer(Key::BudgetTokensPerMinute),
-                    audio_seconds_per_hour: self.optional_integer(Key::BudgetAudioSecondsPerHour),
-                },
-                policy: self.word(Key::BudgetPolicy, BudgetPolicy::parse, BudgetPolicy::Wait),
-            },
+            budget: self.budget(),
+            prices: self.prices(),
             http: HttpSettings {
                 timeout: self.duration(Key::HttpTimeoutSeconds),
                 deadline: self.duration(Key::HttpDeadlineSeconds),

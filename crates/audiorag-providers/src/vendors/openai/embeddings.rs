@@ -1,6 +1,6 @@
 //! `POST embeddings`: <https://developers.openai.com/api/reference/resources/embeddings>.
 
-use super::super::{Model, VendorContext};
+use super::super::{Model, Price, Unit, VendorContext};
 use crate::http::{Call, Replay, Service};
 use crate::wire::openai;
 use crate::wire::put;
@@ -16,10 +16,20 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 pub(in super::super) const MODELS: &[Model] = &[
-    Model::new("text-embedding-3-small", "1536 dimensions or fewer, 8192 tokens"),
-    Model::new("text-embedding-3-large", "3072 dimensions or fewer, 8192 tokens"),
+    Model::new("text-embedding-3-small", "1536 dimensions or fewer, 8192 tokens").priced(price(0.02)),
+    Model::new("text-embedding-3-large", "3072 dimensions or fewer, 8192 tokens").priced(price(0.13)),
     Model::new("text-embedding-ada-002", "1536 dimensions, 8192 tokens"),
 ];
+
+const fn price(usd: f64) -> Price {
+    Price {
+        usd,
+        unit: Unit::MillionTokens,
+        checked: "2026-07-03",
+        source: "developers.openai.com, quoted in https://tokenprice.fyi/models/text-embedding-3-small and \
+                 https://aicost.tools/llm-cost/openai/text-embedding-3-small/",
+    }
+}
 
 /// Dimensions of known models, and whether they can be fewer.
 const DIMENSIONS: &[(&str, usize, bool)] = &[

@@ -1,0 +1,382 @@
+//! What an index run would do and cost, without doing it: nothing is written and nothing is sent.
+//!
+//! A recording of which nothing is stored is not decoded: its length is what its headers say, which is the most that
+//! can be sent. One of which parts are stored is decoded and split as in the run itself, so that what the stored
+//! transcripts save is exact.
+
+use super::discover::{self, Input, Selection};
+use super::event::FailedSource;
+use super::identify::{self, Look};
+use super::{IndexOptions, Indexer, blocking};
+use crate::prices::Prices;
+use audiorag_audio::PartReader;
+use audiorag_core::budget::Amounts;
+use audiorag_core::capability::{ProviderInfo, Usage};
+use audiorag_core::chunking;
+use audiorag_core::id::{ContentHash, EmbeddingKey, PartInputs, PartKey, SourceId};
+use audiorag_core::model::{Chunk, Discovered, Media};
+use audiorag_core::transcript::assemble;
+use audiorag_core::{MediaTime, Money, Result, Span, Stage};
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+/// Tokens in a second of speech: some 160 words a minute, four tokens for every three words.
+const TOKENS_PER_SECOND: f64 = 160.0 / 60.0 * 4.0 / 3.0;
+
+/// What an index run would do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IndexPlan {
+    /// Sources that would be worked on or skipped, in the order of the run.
+    pub sources: Vec<PlannedSource>,
+    /// Sources that cannot be indexed as they are.
+    pub failed: Vec<FailedSource>,
+    /// Who would transcribe, as `vendor/model`.
+    pub transcriber: String,
+    /// Who would embed, as `vendor/model`.
+    pub embedder: String,
+}
+
+/// What would be done with a source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedSource {
+    /// Its display locator.
+    pub source: String,
+    /// Its id, where it is known already.
+    pub source_id: Option<SourceId>,
+    /// Why nothing would be done.
+    pub skipped: Option<String>,
+    /// The stages that would run.
+    pub stages: Vec<Stage>,
+    /// Its length as its headers say, or as decoded.
+    pub duration: Option<MediaTime>,
+    /// What speech-to-text would be sent.
+    pub transcribe: PlannedCalls,
+    /// What would be embedded.
+    pub embed: PlannedCalls,
+}
+
+/// Calls to one provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlannedCalls {
+    /// What would be sent, and its price.
+    pub needed: Amounts,
+    /// What need not be sent because it is stored, and what that saves.
+    pub saved: Amounts,
+    /// Whether the numbers are exact, and not the most that headers and averages lead to expect.
+    pub exact: bool,
+}
+
+impl IndexPlan {
+    /// What the run would cost at most; `None` where a price is unknown.
+    pub fn cost(&self) -> Option<Money> {
+        self.calls().map(|calls| calls.needed.cost).sum()
+    }
+
+    /// What stored transcripts and vectors save; `None` where a price is unknown.
+    pub fn saved(&self) -> Option<Money> {
+        self.calls().map(|calls| calls.saved.cost).sum()
+    }
+
+    /// Audio that would be sent to speech-to-text.
+    pub fn audio(&self) -> MediaTime {
+        let millis = self.calls().map(|calls| calls.needed.usage.audio.as_millis());
+        MediaTime::from_millis(millis.sum())
+    }
+
+    fn calls(&self) -> impl Iterator<Item = PlannedCalls> {
+        self.sources
+            .iter()
+            .flat_map(|source| [source.transcribe, source.embed])
+    }
+}
+
+impl PlannedSource {
+    fn skipped(found: &Discovered, source_id: Option<SourceId>, reason: String) -> Self {
+        Self {
+            source: found.locator.to_string(),
+            source_id,
+            skipped: Some(reason),
+            stages: Vec::new(),
+            duration: None,
+            transcribe: PlannedCalls::none(),
+            embed: PlannedCalls::none(),
+        }
+    }
+}
+
+impl PlannedCalls {
+    /// No calls at all, which is exact.
+    fn none() -> Self {
+        Self {
+            needed: free(),
+            saved: free(),
+            exact: true,
+        }
+    }
+
+    fn priced(prices: &Prices, info: &ProviderInfo, needed: Usage, saved: Usage, exact: bool) -> Self {
+        let amounts = |usage: Usage| Amounts {
+            usage,
+            cost: if usage == Usage::default() {
+                Some(Money::ZERO)
+            } else {
+                prices.cost(info, &usage)
+            },
+        };
+        Self {
+            needed: amounts(needed),
+            saved: amounts(saved),
+            exact,
+        }
+    }
+}
+
+fn free() -> Amounts {
+    Amounts {
+        usage: Usage::default(),
+        cost: Some(Money::ZERO),
+    }
+}
+
+/// A part as it would be sent.
+struct Part {
+    span: Span,
+    /// Absent where nobody speaks.
+    key: Option<PartKey>,
+}
+
+impl Indexer {
+    /// Works out what [`index`](Self::index) would do.
+    pub(crate) async fn plan(
+        &self,
+        inputs: Vec<Input>,
+        selection: Selection,
+        options: &IndexOptions,
+        prices: &Prices,
+    ) -> Result<IndexPlan> {
+        let name = |info: &ProviderInfo| format!("{}/{}", info.vendor, info.model);
+        let mut plan = IndexPlan {
+            sources: Vec::new(),
+            failed: Vec::new(),
+            transcriber: name(self.transcriber.info()),
+            embedder: name(self.embedder.info()),
+        };
+        // A second copy of the same bytes costs nothing once the first one is indexed.
+        let mut planned: HashSet<ContentHash> = HashSet::new();
+        for item in blocking(move || Ok(discover::discover(&inputs, &selection))).await? {
+            let outcome = match &item {
+                Ok(found) => self.plan_source(found, options, prices, &mut planned).await,
+                Err(error) => {
+                    let name = error.source_name().unwrap_or_default();
+                    plan.failed.push(FailedSource::new(name, error));
+                    continue;
+                }
+            };
+            match (outcome, item) {
+                (Ok(source), _) => plan.sources.push(source),
+                (Err(error), Ok(found)) => {
+                    plan.failed
+                        .push(FailedSource::new(found.locator.to_string(), &error));
+                }
+                (Err(_), Err(_)) => {}
+            }
+        }
+        Ok(plan)
+    }
+
+    async fn plan_source(
+        &self,
+        found: &Discovered,
+        options: &IndexOptions,
+        prices: &Prices,
+        planned: &mut HashSet<ContentHash>,
+    ) -> Result<PlannedSource> {
+        let config = self.config_hash(options);
+        let look = identify::look(&self.state, found, &config, options.force).await?;
+        let (source_id, path, content) = match look {
+            Look::Unchanged(source, reason) => {
+                return Ok(PlannedSource::skipped(found, Some(source.id), reason));
+            }
+            Look::Changed {
+                known,
+                path,
+                fingerprint,
+            } => (known.map(|known| known.id), path, fingerprint.content),
+        };
+        let media = {
+            let path = path.clone();
+            blocking(move || audiorag_audio::probe(&path)).await?
+        };
+        let mut source = PlannedSource {
+            source: found.locator.to_string(),
+            source_id,
+            skipped: None,
+            stages: vec![
+                Stage::Probe,
+                Stage::Split,
+                Stage::Chunk,
+                Stage::Store,
+                Stage::Verify,
+                Stage::Publish,
+            ],
+            duration: media.duration,
+            transcribe: PlannedCalls::none(),
+            embed: PlannedCalls::none(),
+        };
+        if !planned.insert(content.clone()) {
+            let whole = self.whole(media.duration.unwrap_or_default());
+            source.transcribe = self.transcription(prices, Usage::default(), whole, false);
+            return Ok(source);
+        }
+        let stored = self.state.stored_parts(&content).await?;
+        if stored.is_empty() {
+            let whole = self.whole(media.duration.unwrap_or_default());
+            source.transcribe = self.transcription(prices, whole, Usage::default(), false);
+            let speech = media.duration.unwrap_or_default();
+            source.embed = self.embedding_of(prices, speech);
+        } else {
+            let (parts, duration) = self.split(&path, &content).await?;
+            source.duration = Some(duration);
+            let mut needed = Usage::default();
+            let mut saved = Usage::default();
+            for part in &parts {
+                let usage = match &part.key {
+                    None => continue,
+                    Some(key) if stored.contains(key) => &mut saved,
+                    Some(_) => &mut needed,
+                };
+                usage.requests += 1;
+                usage.audio = usage.audio.saturating_add(part.span.duration());
+            }
+            source.transcribe = self.transcription(prices, needed, saved, true);
+            source.embed = if needed.requests == 0 {
+                self.embedding_stored(prices, &parts, duration, &media, options)
+                    .await?
+            } else {
+                self.embedding_of(prices, needed.audio)
+            };
+        }
+        if source.transcribe.needed.usage.requests > 0 {
+            source.stages.insert(2, Stage::Transcribe);
+        }
+        if source.embed.needed.usage.requests > 0 {
+            let before = source.stages.iter().position(|stage| *stage == Stage::Store);
+            source.stages.insert(before.unwrap_or_default(), Stage::Embed);
+        }
+        Ok(source)
+    }
+
+    /// All of a recording sent in parts of the usual length.
+    fn whole(&self, duration: MediaTime) -> Usage {
+        let part = self.transcriber.limits().preferred_part.as_millis().max(1);
+        Usage {
+            requests: u32::try_from(duration.as_millis().div_ceil(part)).unwrap_or(u32::MAX),
+            audio: duration,
+            ..Usage::default()
+        }
+    }
+
+    fn transcription(&self, prices: &Prices, needed: Usage, saved: Usage, exact: bool) -> PlannedCalls {
+        PlannedCalls::priced(prices, self.transcriber.info(), needed, saved, exact)
+    }
+
+    /// The embedding of speech that nobody has heard yet, by averages.
+    fn embedding_of(&self, prices: &Prices, speech: MediaTime) -> PlannedCalls {
+        let tokens = (speech.as_seconds_f64() * TOKENS_PER_SECOND).ceil() as u64;
+        let chunks = speech
+            .as_millis()
+            .div_ceil(self.settings.chunks.target().as_millis().max(1));
+        let batch = self.batch() as u64;
+        let needed = Usage {
+            requests: u32::try_from(chunks.div_ceil(batch)).unwrap_or(u32::MAX),
+            input_tokens: tokens,
+            ..Usage::default()
+        };
+        PlannedCalls::priced(prices, self.embedder.info(), needed, Usage::default(), false)
+    }
+
+    /// The embedding of a transcript that is stored: what is missing is known text by text.
+    async fn embedding_stored(
+        &self,
+        prices: &Prices,
+        parts: &[Part],
+        duration: MediaTime,
+        media: &Media,
+        options: &IndexOptions,
+    ) -> Result<PlannedCalls> {
+        let mut transcripts = Vec::with_capacity(parts.len());
+        for part in parts {
+            let transcript = match &part.key {
+                Some(key) => self.state.part_transcript(key).await?.unwrap_or_default(),
+                None => audiorag_core::model::PartTranscript::default(),
+            };
+            transcripts.push((part.span, transcript));
+        }
+        let transcript = assemble(transcripts.iter().map(|(span, part)| (*span, part)), duration);
+        let title = options.title.as_deref().or(media.title.as_deref());
+        let chunks = chunking::chunk(&transcript, &self.settings.chunks, title, media.date.as_deref());
+        let texts: Vec<String> = chunks.iter().map(Chunk::embedded_text).collect();
+        let keys: Vec<EmbeddingKey> = texts
+            .iter()
+            .map(|text| EmbeddingKey::of(text, self.embedder.space()))
+            .collect();
+        let known = self.state.cached_embeddings(&keys).await?;
+        let (mut needed, mut saved) = (Usage::default(), Usage::default());
+        let mut missing = 0;
+        let mut seen = HashSet::new();
+        for (text, key) in texts.iter().zip(&keys) {
+            let tokens = text.len().div_ceil(4) as u64;
+            if known.contains_key(key) {
+                saved.input_tokens += tokens;
+            } else if seen.insert(key) {
+                needed.input_tokens += tokens;
+                missing += 1;
+            }
+        }
+        let calls = |texts: usize| u32::try_from(texts.div_ceil(self.batch())).unwrap_or(u32::MAX);
+        needed.requests = calls(missing);
+        saved.requests = calls(known.len());
+        Ok(PlannedCalls::priced(
+            prices,
+            self.embedder.info(),
+            needed,
+            saved,
+            true,
+        ))
+    }
+
+    /// Texts in one call.
+    fn batch(&self) -> usize {
+        let most = self.embedder.limits().max_batch.max(1);
+        self.settings.embedding_batch.clamp(1, most)
+    }
+
+    /// Decodes and splits as the run would.
+    async fn split(&self, path: &std::path::Path, content: &ContentHash) -> Result<(Vec<Part>, MediaTime)> {
+        let speech = self.settings.speech.clone();
+        let transcriber = self.transcriber.info().fingerprint();
+        let (path, content): (PathBuf, _) = (path.to_owned(), content.clone());
+        blocking(move || {
+            let audio = speech.split.fingerprint();
+            let mut reader = PartReader::open(&path, speech.split.clone())?;
+            let mut parts = Vec::new();
+            for part in reader.by_ref() {
+                let part = part?;
+                let key = part.has_speech().then(|| {
+                    PartKey::of(&PartInputs {
+                        content: &content,
+                        span: part.span,
+                        audio: &audio,
+                        transcriber: &transcriber,
+                        language: speech.language.as_deref(),
+                        prompt: speech.prompt.as_deref(),
+                    })
+                });
+                parts.push(Part { span: part.span, key });
+            }
+            let end = parts.last().map(|part| part.span.end()).unwrap_or_default();
+            Ok((parts, reader.duration().unwrap_or(end)))
+        })
+        .await
+    }
+}
