@@ -5,7 +5,7 @@ use audiorag_core::capability::{Embedder, EmbedderLimits};
 use audiorag_core::id::EmbeddingKey;
 use audiorag_core::{Error, Result};
 use audiorag_state::{Lease, NewChunk, State};
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use std::collections::HashSet;
 use std::pin::pin;
 use tokio_util::sync::CancellationToken;
@@ -29,25 +29,12 @@ pub(crate) async fn embed(
         .collect();
     let limits = embedder.limits();
     let stop = cancel.child_token();
-    let batches = futures_util::stream::iter(batches(&missing, batch, limits))
+    let calls: Vec<_> = batches(&missing, batch, limits)
+        .into_iter()
+        .map(|batch| one_batch(state, embedder, lease, batch).boxed())
+        .collect();
+    let batches = futures_util::stream::iter(calls)
         .take_until(stop.clone().cancelled_owned())
-        .map(|batch| async move {
-            let texts: Vec<String> = batch.iter().map(|new| new.chunk.embedded_text()).collect();
-            let Paid { answer, bill } = embedder.embed_documents(&lease.source_id, &texts).await?;
-            let rows: Vec<(EmbeddingKey, Vec<f32>)> = batch
-                .iter()
-                .map(|new| new.embedding_key.clone())
-                .zip(answer.vectors)
-                .collect();
-            let paid = bill.as_ref().map(|bill| bill.settlement(&answer.usage));
-            state
-                .save_embeddings(lease, embedder.space(), &rows, paid)
-                .await?;
-            if let Some(bill) = bill {
-                bill.close(&answer.usage);
-            }
-            Ok(rows.len())
-        })
         .buffer_unordered(limits.concurrency.max(1));
     let mut batches = pin!(batches);
     let mut computed = 0;
@@ -69,6 +56,30 @@ pub(crate) async fn embed(
         )),
         None => Ok(computed),
     }
+}
+
+/// Embeds texts in one call and stores the vectors. Returns how many there are.
+async fn one_batch(
+    state: &State,
+    embedder: &Guarded<dyn Embedder>,
+    lease: &Lease,
+    batch: &[&NewChunk],
+) -> Result<usize> {
+    let texts: Vec<String> = batch.iter().map(|new| new.chunk.embedded_text()).collect();
+    let Paid { answer, bill } = embedder.embed_documents(&lease.source_id, &texts).await?;
+    let rows: Vec<(EmbeddingKey, Vec<f32>)> = batch
+        .iter()
+        .map(|new| new.embedding_key.clone())
+        .zip(answer.vectors)
+        .collect();
+    let paid = bill.as_ref().map(|bill| bill.settlement(&answer.usage));
+    state
+        .save_embeddings(lease, embedder.space(), &rows, paid)
+        .await?;
+    if let Some(bill) = bill {
+        bill.close(&answer.usage);
+    }
+    Ok(rows.len())
 }
 
 /// Bytes of text to a token. English has four and more; scripts of three bytes a letter have about this many.

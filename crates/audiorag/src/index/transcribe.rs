@@ -70,7 +70,7 @@ impl Transcription<'_> {
         stages: Stages<'_>,
         cancel: &CancellationToken,
     ) -> Result<PartsReport> {
-        let (sender, receiver) = mpsc::channel::<AudioPart>(DECODED_AHEAD);
+        let (sender, mut receiver) = mpsc::channel::<AudioPart>(DECODED_AHEAD);
         let decoder = tokio::task::spawn_blocking({
             let (path, split, span) = (
                 self.target.path.clone(),
@@ -80,9 +80,7 @@ impl Transcription<'_> {
             move || span.in_scope(|| decode(&path, split, &sender))
         });
         let stop = cancel.child_token();
-        let parts = futures_util::stream::unfold(receiver, |mut receiver| async move {
-            receiver.recv().await.map(|part| (part, receiver))
-        });
+        let parts = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
         let results = parts
             .take_until(stop.clone().cancelled_owned())
             .map(|part| async move {
