@@ -8,7 +8,7 @@
 use super::languages;
 use crate::http::{Call, Field, Reply, Service};
 use crate::wire::wav;
-use audiorag_core::capability::{TranscribeRequest, TranscribeResponse, Usage};
+use audiorag_core::capability::{PromptLimit, TranscribeRequest, TranscribeResponse, Usage};
 use audiorag_core::model::{PartTranscript, Segment, Suspicion, TimeQuality, Word};
 use audiorag_core::{Error, MediaTime, Result, Span, align};
 use serde::Deserialize;
@@ -59,8 +59,8 @@ pub(crate) struct Manner {
     pub(crate) format: Format,
     /// The field for the expected language: `language`, or `languages[]` for gpt-transcribe.
     pub(crate) language: &'static str,
-    /// The most bytes of prompt it takes; zero when it takes none.
-    pub(crate) prompt: usize,
+    /// What it makes of a prompt.
+    pub(crate) prompt: PromptLimit,
 }
 
 /// Transcribes a part. One without speech costs no call.
@@ -111,10 +111,10 @@ fn call(model: &str, manner: Manner, request: &TranscribeRequest) -> Call {
         fields.push(Field::Text(manner.language, primary.to_lowercase()));
     }
     if let Some(prompt) = request.prompt.as_deref().map(str::trim)
-        && manner.prompt > 0
+        && let PromptLimit::Text { max_bytes } = manner.prompt
         && !prompt.is_empty()
     {
-        let end = prompt.floor_char_boundary(manner.prompt);
+        let end = prompt.floor_char_boundary(max_bytes.unwrap_or(usize::MAX));
         fields.push(Field::Text(
             "prompt",
             prompt.get(..end).unwrap_or_default().to_owned(),
