@@ -7,10 +7,11 @@
 
 use super::languages;
 use crate::http::{Call, Field, Reply, Service};
-use crate::wire::wav;
+use crate::wire::audio::{encoded, primary};
 use audiorag_core::capability::{PromptLimit, TranscribeRequest, TranscribeResponse, Usage};
 use audiorag_core::model::{PartTranscript, Segment, Suspicion, TimeQuality, Word};
 use audiorag_core::{Error, MediaTime, Result, Span, align};
+use bytes::Bytes;
 use serde::Deserialize;
 
 /// The most bytes of audio in a request. OpenAI and Groq count 26,214,400 bytes of the whole body (a 413 in
@@ -73,8 +74,9 @@ pub(crate) async fn transcribe(
     if request.speech.is_empty() {
         return Ok(TranscribeResponse::default());
     }
+    let wav = encoded(request, MAX_PART).await?;
     let answer = service
-        .send(&call(model, manner, request), |reply| read(reply, request))
+        .send(&call(model, manner, request, wav), |reply| read(reply, request))
         .await?;
     let (transcript, tokens) = answer.value;
     Ok(TranscribeResponse {
@@ -89,9 +91,9 @@ pub(crate) async fn transcribe(
 }
 
 /// The call that transcribes `request`.
-fn call(model: &str, manner: Manner, request: &TranscribeRequest) -> Call {
+fn call(model: &str, manner: Manner, request: &TranscribeRequest, wav: Bytes) -> Call {
     let mut fields = vec![
-        Field::File("file", "part.wav", "audio/wav", wav::encode(&request.samples)),
+        Field::File("file", "part.wav", "audio/wav", wav),
         Field::Text("model", model.to_owned()),
         Field::Text("response_format", manner.format.as_str().to_owned()),
     ];
@@ -107,8 +109,7 @@ fn call(model: &str, manner: Manner, request: &TranscribeRequest) -> Call {
     }
     if let Some(language) = &request.language {
         // ISO 639-1: regions are not understood.
-        let primary = language.split('-').next().unwrap_or_default();
-        fields.push(Field::Text(manner.language, primary.to_lowercase()));
+        fields.push(Field::Text(manner.language, primary(language)));
     }
     if let Some(prompt) = request.prompt.as_deref().map(str::trim)
         && let PromptLimit::Text { max_bytes } = manner.prompt
