@@ -139,13 +139,13 @@ impl HttpClient {
         self.with(|settings| settings.retry.max_attempts = 1)
     }
 
-    /// The same client for somebody who waits for the answer: two attempts at most, half a minute in all, and no
+    /// The same client for somebody who waits for the answer: two attempts at most, `longest` in all, and no
     /// waiting for a service that is down. Limits and breakers are shared.
-    pub fn interactive(&self) -> Self {
+    pub fn interactive(&self, longest: Duration) -> Self {
         self.with(|settings| {
             settings.retry.max_attempts = settings.retry.max_attempts.min(2);
             settings.retry.max_wait = settings.retry.max_wait.min(Duration::from_secs(2));
-            settings.deadline = settings.deadline.min(Duration::from_secs(30));
+            settings.deadline = settings.deadline.min(longest);
             settings.patient = false;
         })
     }

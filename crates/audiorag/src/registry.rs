@@ -34,21 +34,32 @@ pub struct Providers {
     pub generator: Option<Arc<dyn Generator>>,
 }
 
-/// What an embedder is wanted for: a single question should not wait for a model tuned to run for hours.
+/// What a provider is wanted for: a single question should not wait for a model tuned to run for hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
+    /// To find passages while somebody waits.
     Query,
+    /// To write an answer. A model on a machine of one's own may read the passages for minutes before its first word.
+    Answer,
+    /// To index.
     Bulk,
 }
 
 impl Purpose {
-    /// The longest that one call may take, whatever the provider thinks. Work in bulk has deadlines of its own at
-    /// the HTTP seam, which grow with the audio.
-    const fn deadline(self) -> Option<Duration> {
+    /// The longest that a call may take at the HTTP seam with all its attempts, for those who do not wait longer.
+    /// Work in bulk has the deadline of the settings, and attempts that grow with the audio.
+    const fn patience(self) -> Option<Duration> {
         match self {
-            Self::Query => Some(Duration::from_secs(45)),
+            Self::Query => Some(Duration::from_secs(30)),
+            Self::Answer => Some(Duration::from_mins(3)),
             Self::Bulk => None,
         }
+    }
+
+    /// The longest that one call may take, whatever the provider thinks: a little more than the seam's, whose errors
+    /// say more.
+    fn deadline(self) -> Option<Duration> {
+        self.patience().map(|patience| patience + Duration::from_secs(15))
     }
 }
 
@@ -172,7 +183,7 @@ impl Registry {
         Ok(match generator {
             Some(generator) => {
                 let purse = self.purse_for(generator.info());
-                let policy = Policy::new(4, Purpose::Query.deadline()).paid_from(purse);
+                let policy = Policy::new(4, Purpose::Answer.deadline()).paid_from(purse);
                 AnswerMode::Generator(Guarded::new(generator, policy))
             }
             None if provider == "none" => AnswerMode::None,
@@ -207,7 +218,7 @@ impl Registry {
             let models = self.model_store();
             let files = models.embedding()?;
             let load = match purpose {
-                Purpose::Query => MiniLmLoad::Quick,
+                Purpose::Query | Purpose::Answer => MiniLmLoad::Quick,
                 Purpose::Bulk => MiniLmLoad::Thorough,
             };
             let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -285,4 +296,36 @@ pub(crate) fn index_settings(
         verify_attempts: settings.vector_store.verify_max_attempts,
         verify_wait: settings.vector_store.verify_wait,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Sources;
+    use audiorag_core::ErrorKind;
+    use audiorag_core::capability::GenerateRequest;
+    use audiorag_testkit::fake::FakeGenerator;
+
+    fn registry(providers: Providers) -> Registry {
+        let sources = Sources::isolated(std::path::Path::new("/nowhere"));
+        let settings = Settings::resolve(&sources).unwrap().settings;
+        Registry::new(Arc::new(settings), providers)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_generator_may_think_for_minutes_before_its_first_word_but_not_for_ever() {
+        let generator = Arc::new(FakeGenerator::saying(["so it is"]));
+        let providers = Providers {
+            generator: Some(Arc::clone(&generator) as Arc<dyn Generator>),
+            ..Providers::default()
+        };
+        let AnswerMode::Generator(guarded) = registry(providers).answer_mode().unwrap() else {
+            panic!("the given generator is not used");
+        };
+        generator.script().delay(Duration::from_secs(170));
+        assert!(guarded.generate(GenerateRequest::default()).await.is_ok());
+        generator.script().delay(Duration::from_mins(10));
+        let error = guarded.generate(GenerateRequest::default()).await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+    }
 }

@@ -241,7 +241,8 @@ settings! {
     /// Seconds that one attempt of a call to a vendor may take; calls that carry audio get half its length on top.
     HttpTimeoutSeconds = "http.timeout_seconds":
         Kind::Seconds { min: 0.1, max: 3600.0 }, Fallback::Value("60");
-    /// Seconds that a call may take with all its attempts and waits. Questions are given half a minute at most.
+    /// Seconds that a call may take with all its attempts and waits. Questions are given half a minute at most, models
+    /// that write an answer three minutes until they begin.
     HttpDeadlineSeconds = "http.deadline_seconds":
         Kind::Seconds { min: 0.1, max: 86_400.0 }, Fallback::Value("600");
     /// Requests to one vendor at the same time.

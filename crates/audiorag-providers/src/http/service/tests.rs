@@ -199,6 +199,34 @@ async fn the_total_deadline_is_kept() {
     assert_eq!((outcome.unwrap_err().kind(), calls), (ErrorKind::Unavailable, 1));
 }
 
+/// A service that takes its time.
+struct Slow(Duration);
+
+impl Work for Slow {
+    type Output = ();
+
+    async fn run(&self, _: &Attempt<'_>, _: &Call) -> Result<(), Failure> {
+        tokio::time::sleep(self.0).await;
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_an_answer_says_how_long() {
+    let http = HttpClient::new(&HttpSettings::default()).unwrap();
+    // As calls to generators are: a server of one's own may read the prompt for two minutes.
+    let call = Call::post("x").timeout(Duration::from_mins(2));
+    let slow = Slow(Duration::from_secs(100));
+    for (longest, answers) in [(30, false), (180, true)] {
+        let http = http.interactive(Duration::from_secs(longest));
+        let service = http.service("openai", "http://127.0.0.1:9").unwrap().build();
+        let started = Instant::now();
+        let outcome = service.persist(&call, &slow).await;
+        assert_eq!(outcome.is_ok(), answers, "{longest} s");
+        assert!(started.elapsed() <= Duration::from_secs(longest));
+    }
+}
+
 /// A service that takes a moment to refuse.
 struct Dead(Arc<AtomicU32>);
 
