@@ -25,6 +25,7 @@ mod download;
 mod events;
 mod gates;
 mod retry;
+mod secrets;
 mod service;
 mod status;
 mod transport;

@@ -172,6 +172,20 @@ async fn what_a_service_says_is_shown_without_the_key() {
 }
 
 #[tokio::test]
+async fn a_success_that_quotes_the_key_is_read_without_it() {
+    let echo = json!({"error": format!("bad key {CANARY}"), "other": [1]}).to_string();
+    let stream = format!("event: {CANARY}\ndata: {echo}\n\n");
+    let server = Server::scripted([Reply::json(200, echo), Reply::status(200).with_body(stream)]).await;
+    let service = service(&server, |_| {});
+    let answer = service.json::<Value>(&Call::post("x")).await.unwrap().value;
+    assert_eq!(answer, json!({"error": "bad key ***", "other": [1]}));
+    let mut events = service.events(&Call::post("x")).await.unwrap().value;
+    let event = events.next().await.unwrap().unwrap();
+    assert_eq!((event.name.as_str(), event.data.contains(CANARY)), ("***", false));
+    assert!(event.data.contains("bad key ***"), "{}", event.data);
+}
+
+#[tokio::test]
 async fn a_refused_connection_is_called_so() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let gone = format!("http://{}/v1", listener.local_addr().unwrap());

@@ -1,5 +1,6 @@
 //! Server-sent events, as vendors stream answers: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
+use super::secrets::Secrets;
 use super::transport::transport_error;
 use audiorag_core::{Error, Result};
 use reqwest::Response;
@@ -83,17 +84,25 @@ pub struct Events {
     name: String,
     idle: Duration,
     cap: usize,
+    secrets: Secrets,
     reader: EventReader,
     ready: VecDeque<Event>,
 }
 
 impl Events {
-    pub(super) fn new(response: Response, name: String, idle: Duration, cap: usize) -> Self {
+    pub(super) fn new(
+        response: Response,
+        name: String,
+        idle: Duration,
+        cap: usize,
+        secrets: Secrets,
+    ) -> Self {
         Self {
             response,
             name,
             idle,
             cap,
+            secrets,
             reader: EventReader::default(),
             ready: VecDeque::new(),
         }
@@ -108,7 +117,11 @@ impl Events {
     pub async fn next(&mut self) -> Result<Option<Event>> {
         loop {
             if let Some(event) = self.ready.pop_front() {
-                return Ok(Some(event));
+                // An error in the middle of a stream may quote the request.
+                return Ok(Some(Event {
+                    name: self.secrets.scrub_answer(event.name),
+                    data: self.secrets.scrub_answer(event.data),
+                }));
             }
             let chunk = tokio::time::timeout(self.idle, self.response.chunk())
                 .await

@@ -1,14 +1,19 @@
 //! A vendor's service: base URL, credentials, and the loop that brings each call to an end.
 
+mod builder;
+
+pub use builder::ServiceBuilder;
+
 use super::call::{Answer, Call, Field, Payload, Replay, Reply};
 use super::events::Events;
 use super::gates::Gates;
+use super::secrets::Secrets;
 use super::status::{Declined, decline};
 use super::transport::{redact, transport_error};
 use super::{Head, HttpClient};
-use audiorag_core::{Error, ErrorKind, Result, Secret};
+use audiorag_core::{Error, ErrorKind, Result};
 use bytes::BytesMut;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, Url};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -39,89 +44,6 @@ pub struct Refinement {
 
 type Refine = fn(&Refusal<'_>) -> Refinement;
 
-/// Describes a service before the first call.
-#[derive(Debug)]
-pub struct ServiceBuilder {
-    http: HttpClient,
-    vendor: &'static str,
-    base: Url,
-    headers: HeaderMap,
-    secrets: Vec<Secret>,
-    hint: Option<String>,
-    refine: Refine,
-}
-
-impl ServiceBuilder {
-    /// Sends `Authorization: Bearer KEY`. An empty key is no key.
-    ///
-    /// # Errors
-    /// [`Auth`](ErrorKind::Auth) when no header can carry the key.
-    pub fn bearer(self, key: &Secret) -> Result<Self> {
-        self.secret_header("authorization", "Bearer ", key)
-    }
-
-    /// Sends a header that holds `prefix` and a key. An empty key is no key.
-    ///
-    /// # Errors
-    /// [`Auth`](ErrorKind::Auth) when no header can carry the key.
-    pub fn secret_header(mut self, name: &'static str, prefix: &str, key: &Secret) -> Result<Self> {
-        if key.is_empty() {
-            return Ok(self);
-        }
-        let mut value = HeaderValue::from_str(&format!("{prefix}{}", key.expose())).map_err(|_| {
-            Error::new(
-                ErrorKind::Auth,
-                format!("the key for {} holds characters no header can carry", self.vendor),
-            )
-        })?;
-        value.set_sensitive(true);
-        self.headers.insert(HeaderName::from_static(name), value);
-        self.secrets.push(key.clone());
-        Ok(self)
-    }
-
-    /// Sends a header with every call.
-    pub fn header(mut self, name: &'static str, value: &str) -> Result<Self> {
-        let value = HeaderValue::from_str(value).map_err(|_| {
-            Error::config(format!(
-                "the header {name} for {} cannot hold such text",
-                self.vendor
-            ))
-        })?;
-        self.headers.insert(HeaderName::from_static(name), value);
-        Ok(self)
-    }
-
-    /// What to do when the credentials are refused, such as `check OPENAI_API_KEY`.
-    pub fn key_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// What this vendor's refusals mean beyond the rules for all.
-    pub fn refine(mut self, refine: Refine) -> Self {
-        self.refine = refine;
-        self
-    }
-
-    /// The service, behind the gates it shares with everything else that calls the same vendor at this URL.
-    pub fn build(self) -> Service {
-        let gates = self.http.gates(self.vendor, self.base.as_str());
-        Service {
-            inner: Arc::new(Inner {
-                http: self.http,
-                vendor: self.vendor,
-                base: self.base,
-                headers: self.headers,
-                secrets: self.secrets,
-                hint: self.hint,
-                refine: self.refine,
-                gates,
-            }),
-        }
-    }
-}
-
 /// A vendor's service. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Service {
@@ -134,7 +56,7 @@ struct Inner {
     vendor: &'static str,
     base: Url,
     headers: HeaderMap,
-    secrets: Vec<Secret>,
+    secrets: Secrets,
     hint: Option<String>,
     refine: Refine,
     gates: Arc<Gates>,
@@ -173,42 +95,6 @@ impl Failure {
     }
 }
 
-impl HttpClient {
-    /// Starts to describe the service of `vendor` at `base_url`.
-    ///
-    /// # Errors
-    /// [`Config`](ErrorKind::Config) when it is not an HTTP or HTTPS URL.
-    pub fn service(&self, vendor: &'static str, base_url: &str) -> Result<ServiceBuilder> {
-        let mut base = Url::parse(base_url)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .ok_or_else(|| {
-                // Not quoted: a malformed URL may hold credentials anywhere.
-                Error::config(format!(
-                    "the base URL of {vendor} does not start with http:// or https:// and a host"
-                ))
-            })?;
-        if let (Some(reason), "https") = (&self.without_tls, base.scheme()) {
-            return Err(Error::config(format!(
-                "{} needs TLS, which is not possible here: {reason}",
-                redact(&base)
-            ))
-            .with_hint("install the system's root certificates (package ca-certificates)"));
-        }
-        base.set_query(None);
-        base.set_fragment(None);
-        Ok(ServiceBuilder {
-            http: self.clone(),
-            vendor,
-            base,
-            headers: HeaderMap::new(),
-            secrets: Vec::new(),
-            hint: None,
-            refine: |_| Refinement::default(),
-        })
-    }
-}
-
 impl Service {
     /// The base URL, without credentials.
     pub fn base_url(&self) -> String {
@@ -241,7 +127,7 @@ impl Service {
         // Models may think for a while before the first word.
         let idle = self.inner.http.settings.read_timeout.max(Duration::from_mins(2));
         Ok(Answer {
-            value: Events::new(response, name, idle, call.cap),
+            value: Events::new(response, name, idle, call.cap, self.inner.secrets.clone()),
             requests: answer.requests,
         })
     }
@@ -446,18 +332,6 @@ impl Inner {
             tokio::time::sleep(wait).await;
         }
     }
-
-    /// Text from a service, without the credentials that it may echo.
-    fn scrub(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| {
-            // A short "key" of a local server would blank out ordinary words.
-            if secret.expose().len() < 6 {
-                text
-            } else {
-                text.replace(secret.expose(), "***")
-            }
-        })
-    }
 }
 
 /// Whether a failure speaks of the service's health: 4xx answers come from a healthy one.
@@ -508,7 +382,7 @@ impl Attempt<'_> {
         }
         let status = response.status().as_u16();
         let Declined { error, advice } =
-            decline(&name, response, inner.refine, |text| inner.scrub(text)).await;
+            decline(&name, response, inner.refine, |text| inner.secrets.scrub(text)).await;
         let error = match (error.kind(), error.hint(), &inner.hint) {
             (ErrorKind::Auth, None, Some(hint)) => error.with_hint(hint.as_str()),
             _ => error,
@@ -549,7 +423,8 @@ impl Attempt<'_> {
         }
         Ok(Reply {
             head,
-            body: body.freeze(),
+            // A success may hold an error that quotes the request.
+            body: self.inner.secrets.scrub_body(body.freeze()),
             name,
         })
     }

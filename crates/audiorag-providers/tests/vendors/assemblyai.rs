@@ -375,6 +375,10 @@ async fn a_failed_job_is_an_error_and_forgotten() {
         // Neither the job nor the look at it is repeated.
         assert_eq!(server.requests().len(), 3);
     }
+    let server = vendor(move |id| failed(id, &format!("no such key: {CANARY}"))).await;
+    let error = transcribe(&setup(&server, None)).await.unwrap_err();
+    checked(&error, ErrorKind::Input);
+    assert!(error.to_string().contains("no such key: ***"), "{error}");
     let silence = "language_detection cannot be performed on files with no spoken audio.";
     let server = vendor(move |id| failed(id, silence)).await;
     let answer = transcribe(&setup(&server, None)).await.unwrap();

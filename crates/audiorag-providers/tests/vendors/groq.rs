@@ -147,6 +147,14 @@ async fn failures_inside_the_stream_are_failures() {
         assert_eq!(error.kind(), kind, "{event}");
         keeps_secrets(&error);
     }
+    // One that quotes the key.
+    let echo = json!({"error": {"message": format!("bad {CANARY}"), "code": "invalid_api_key"}}).to_string();
+    let server = Server::scripted([events(&[("", &echo)])]).await;
+    let generator = Setup::new("groq").at(&server, "/openai/v1").generator().unwrap();
+    let error = answer(&*generator).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Auth);
+    assert!(error.report().contains("bad ***"), "{}", error.report());
+    keeps_secrets(&error);
 }
 
 const REFUSALS: &[Refusal] = &[

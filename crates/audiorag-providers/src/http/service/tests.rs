@@ -3,6 +3,7 @@
 use super::super::status::kind_of_status;
 use super::super::{HttpSettings, transport::full_text};
 use super::*;
+use audiorag_core::Secret;
 use audiorag_core::retry::RetryPolicy;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -390,7 +391,7 @@ fn keys_are_neither_shown_nor_accepted_broken() {
     let key = Secret::new("canary-key");
     let service = builder().bearer(&key).unwrap().build();
     assert!(!format!("{service:?}").contains("canary"));
-    assert_eq!(service.inner.scrub("bad key canary-key!"), "bad key ***!");
+    assert_eq!(service.inner.secrets.scrub("bad key canary-key!"), "bad key ***!");
     let error = builder().bearer(&Secret::new("canary\nkey")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Auth);
     assert!(!error.report().contains("canary"));
