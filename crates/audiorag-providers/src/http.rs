@@ -10,7 +10,8 @@
 //! 1. the total deadline, which every wait below counts against;
 //! 2. the retry loop: full jitter, or what the server asks for; each retry takes from the service's retry budget;
 //! 3. the circuit breaker, before anything scarce is taken, so that a dead service costs nothing;
-//! 4. a permit, before the limiter, so that a slot of the rate is used when the request really leaves;
+//! 4. a permit, before the limiter, so that a slot of the rate is used when the request really leaves; a stream of
+//!    events keeps it until it is dropped;
 //! 5. the rate limiter, inside the retry loop, because retries count against a vendor's limits as well, and the
 //!    pause that a 429 imposes on everybody;
 //! 6. the timeout of one attempt, around sending, reading and parsing: a truncated body is a failed attempt.

@@ -236,6 +236,26 @@ async fn events_arrive_one_by_one_and_breaks_show() {
     assert_eq!(server.requests().len(), 3);
 }
 
+#[tokio::test]
+async fn a_stream_keeps_its_permit_until_it_is_dropped() {
+    let server = Server::answering(|_, request| match request.path() {
+        "/v1/stream" => Reply::status(200).with_body("data: 1\n\n"),
+        _ => good(),
+    })
+    .await;
+    let service = service(&server, |settings| settings.max_in_flight = 1);
+    let mut events = service.events(&Call::post("stream")).await.unwrap().value;
+    assert_eq!(events.next().await.unwrap().unwrap().data, "1");
+    let call = Call::post("x");
+    let mut other = std::pin::pin!(service.done(&call));
+    let waited = tokio::time::timeout(Duration::from_millis(50), &mut other).await;
+    assert!(waited.is_err(), "the stream is still open");
+    assert_eq!(server.requests().len(), 1);
+    drop(events);
+    other.await.unwrap();
+    assert_eq!(server.requests().len(), 2);
+}
+
 /// A gzip file of one stored block.
 fn gzip(data: &[u8]) -> Vec<u8> {
     let length = u16::try_from(data.len()).unwrap_or(u16::MAX);

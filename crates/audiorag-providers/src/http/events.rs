@@ -6,6 +6,7 @@ use audiorag_core::{Error, Result};
 use reqwest::Response;
 use std::collections::VecDeque;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,6 +88,8 @@ pub struct Events {
     secrets: Secrets,
     reader: EventReader,
     ready: VecDeque<Event>,
+    /// The service is at work until this is dropped.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Events {
@@ -96,6 +99,7 @@ impl Events {
         idle: Duration,
         cap: usize,
         secrets: Secrets,
+        permit: OwnedSemaphorePermit,
     ) -> Self {
         Self {
             response,
@@ -105,6 +109,7 @@ impl Events {
             secrets,
             reader: EventReader::default(),
             ready: VecDeque::new(),
+            _permit: permit,
         }
     }
 

@@ -18,6 +18,7 @@ use reqwest::{Response, Url};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 /// An answer that declines, as a vendor's own hook sees it.
@@ -123,11 +124,11 @@ impl Service {
     /// Makes a call that is answered with server-sent events. What happens before the first byte is retried.
     pub async fn events(&self, call: &Call) -> Result<Answer<Events>> {
         let answer = self.persist(call, &Opened).await?;
-        let (response, name) = answer.value;
+        let (response, name, permit) = answer.value;
         // Models may think for a while before the first word.
         let idle = self.inner.http.settings.read_timeout.max(Duration::from_mins(2));
         Ok(Answer {
-            value: Events::new(response, name, idle, call.cap, self.inner.secrets.clone()),
+            value: Events::new(response, name, idle, call.cap, self.inner.secrets.clone(), permit),
             requests: answer.requests,
         })
     }
@@ -209,6 +210,8 @@ fn may_repeat(replay: Replay, reached: Reached, advice: Option<bool>, unknown: u
 struct Attempt<'a> {
     inner: &'a Inner,
     url: &'a Url,
+    /// Held as long as the service is at work on the call.
+    permit: OwnedSemaphorePermit,
 }
 
 /// What is done in an attempt. A trait rather than a closure, because the futures must be `Send`.
@@ -217,7 +220,7 @@ trait Work: Sync {
 
     fn run(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: Attempt<'_>,
         call: &Call,
     ) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
 }
@@ -228,7 +231,7 @@ struct Parsed<F>(F);
 impl<T: Send, F: Fn(&Reply) -> Result<T> + Sync> Work for Parsed<F> {
     type Output = T;
 
-    async fn run(&self, attempt: &Attempt<'_>, call: &Call) -> Result<T, Failure> {
+    async fn run(&self, attempt: Attempt<'_>, call: &Call) -> Result<T, Failure> {
         let reply = attempt.reply(call).await?;
         (self.0)(&reply).map_err(|error| Failure {
             error,
@@ -239,14 +242,15 @@ impl<T: Send, F: Fn(&Reply) -> Result<T> + Sync> Work for Parsed<F> {
     }
 }
 
-/// Hands out the answer once its status is known to be good.
+/// Hands out the answer once its status is known to be good, and the permit with it: the service is still writing.
 struct Opened;
 
 impl Work for Opened {
-    type Output = (Response, String);
+    type Output = (Response, String, OwnedSemaphorePermit);
 
-    async fn run(&self, attempt: &Attempt<'_>, call: &Call) -> Result<Self::Output, Failure> {
-        attempt.open(call).await
+    async fn run(&self, attempt: Attempt<'_>, call: &Call) -> Result<Self::Output, Failure> {
+        let (response, name) = attempt.open(call).await?;
+        Ok((response, name, attempt.permit))
     }
 }
 
@@ -279,7 +283,7 @@ impl Inner {
         work: &W,
     ) -> Result<W::Output, Failure> {
         // The breaker is asked twice: it may open while this call queues for its permit.
-        let (_permit, passage) = loop {
+        let (permit, passage) = loop {
             self.until_closed(deadline).await?;
             let permit = self.gates.pass(deadline).await.map_err(Failure::before)?;
             if let Ok(passage) = self.gates.breaker.enter() {
@@ -288,8 +292,12 @@ impl Inner {
         };
         let usual = self.http.settings.attempt_timeout + call.extra;
         let timeout = call.timeout.unwrap_or(usual);
-        let attempt = Attempt { inner: self, url };
-        let outcome = timeout_at(deadline.min(Instant::now() + timeout), work.run(&attempt, call))
+        let attempt = Attempt {
+            inner: self,
+            url,
+            permit,
+        };
+        let outcome = timeout_at(deadline.min(Instant::now() + timeout), work.run(attempt, call))
             .await
             .unwrap_or_else(|_| {
                 Err(Failure {

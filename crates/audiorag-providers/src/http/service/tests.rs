@@ -72,7 +72,7 @@ struct Scripted<F> {
 impl<F: Fn(u32) -> End + Sync> Work for Scripted<F> {
     type Output = ();
 
-    async fn run(&self, _: &Attempt<'_>, _: &Call) -> Result<(), Failure> {
+    async fn run(&self, _: Attempt<'_>, _: &Call) -> Result<(), Failure> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         attempt((self.end)(number)).await
     }
@@ -206,7 +206,7 @@ struct Slow(Duration);
 impl Work for Slow {
     type Output = ();
 
-    async fn run(&self, _: &Attempt<'_>, _: &Call) -> Result<(), Failure> {
+    async fn run(&self, _: Attempt<'_>, _: &Call) -> Result<(), Failure> {
         tokio::time::sleep(self.0).await;
         Ok(())
     }
@@ -234,7 +234,7 @@ struct Dead(Arc<AtomicU32>);
 impl Work for Dead {
     type Output = ();
 
-    async fn run(&self, _: &Attempt<'_>, _: &Call) -> Result<(), Failure> {
+    async fn run(&self, _: Attempt<'_>, _: &Call) -> Result<(), Failure> {
         self.0.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(50)).await;
         attempt(End::Refused).await
