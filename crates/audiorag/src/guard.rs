@@ -29,6 +29,7 @@ type Cost<T> = (Need, fn(&T) -> Option<Need>);
 /// What surrounds every call of one capability.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
+    concurrency: usize,
     permits: Arc<Semaphore>,
     deadline: Option<Duration>,
     purse: Option<Arc<Purse>>,
@@ -37,8 +38,10 @@ pub(crate) struct Policy {
 impl Policy {
     /// At most `concurrency` calls side by side, each given `deadline` once it has its permit.
     pub(crate) fn new(concurrency: usize, deadline: Option<Duration>) -> Self {
+        let concurrency = concurrency.max(1);
         Self {
-            permits: Arc::new(Semaphore::new(concurrency.max(1))),
+            concurrency,
+            permits: Arc::new(Semaphore::new(concurrency)),
             deadline,
             purse: None,
         }
@@ -143,6 +146,11 @@ impl<T: ?Sized> Guarded<T> {
     /// Puts a capability behind a policy. Only the registry does.
     pub(crate) fn new(inner: Arc<T>, policy: Policy) -> Self {
         Self { inner, policy }
+    }
+
+    /// How many calls may run side by side: starting more only makes them wait.
+    pub(crate) fn concurrency(&self) -> usize {
+        self.policy.concurrency
     }
 }
 

@@ -110,11 +110,10 @@ impl Registry {
             Some(custom) => Arc::clone(custom),
             None => self.configured_transcriber()?,
         };
-        let concurrency = self
-            .settings
-            .stt
-            .concurrency
-            .min(inner.limits().concurrency.max(1));
+        let stt = &self.settings.stt;
+        let is_vendor = self.custom.transcriber.is_none() && stt.provider != "local";
+        let chosen = stt.concurrency_chosen && is_vendor;
+        let concurrency = side_by_side(stt.concurrency, chosen, inner.limits().concurrency);
         let purse = self.purse_for(inner.info());
         let transcriber = Guarded::new(inner, Policy::new(concurrency, None).paid_from(purse));
         built.transcriber = Some(transcriber.clone());
@@ -132,11 +131,10 @@ impl Registry {
             Some(custom) => Arc::clone(custom),
             None => self.configured_embedder(purpose)?,
         };
-        let concurrency = self
-            .settings
-            .embedding
-            .concurrency
-            .min(inner.limits().concurrency.max(1));
+        let embedding = &self.settings.embedding;
+        let is_vendor = self.custom.embedder.is_none() && embedding.provider != "local";
+        let chosen = embedding.concurrency_chosen && is_vendor;
+        let concurrency = side_by_side(embedding.concurrency, chosen, inner.limits().concurrency);
         let purse = self.purse_for(inner.info());
         let policy = Policy::new(concurrency, purpose.deadline()).paid_from(purse);
         let embedder = Guarded::new(inner, policy);
@@ -252,6 +250,12 @@ impl Registry {
     }
 }
 
+/// How many calls run side by side. What suits a vendor is a guess about its usual plan, and whoever `chose` a number
+/// knows their own; what a provider in this process can bear is no guess.
+fn side_by_side(wanted: usize, chose: bool, suits: usize) -> usize {
+    if chose { wanted } else { wanted.min(suits.max(1)) }
+}
+
 fn not_compiled(role: &str) -> Error {
     Error::config(format!("no {role} is given, and none is part of this build"))
         .with_hint("rebuild with --features local, or give one of your own with Builder::with_providers")
@@ -282,7 +286,7 @@ pub(crate) fn index_settings(
             split: SplitSettings::new(limits.preferred_part, limits.max_part),
             language: settings.stt.language.clone(),
             prompt: settings.stt.prompt.clone(),
-            concurrency: settings.stt.concurrency.min(limits.concurrency.max(1)),
+            concurrency: transcriber.concurrency(),
             grace: settings.index.grace,
         },
         chunks: ChunkSettings::new(settings.chunk.target, settings.chunk.max, settings.chunk.overlap)?,
@@ -301,13 +305,16 @@ pub(crate) fn index_settings(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Sources;
+    use crate::settings::{Key, Sources};
     use audiorag_core::ErrorKind;
     use audiorag_core::capability::GenerateRequest;
-    use audiorag_testkit::fake::FakeGenerator;
+    use audiorag_testkit::fake::{FakeGenerator, FakeTranscriber, HashEmbedder};
 
-    fn registry(providers: Providers) -> Registry {
-        let sources = Sources::isolated(std::path::Path::new("/nowhere"));
+    fn registry(providers: Providers, values: &[(Key, &str)]) -> Registry {
+        let mut sources = Sources::isolated(std::path::Path::new("/nowhere"));
+        for (key, value) in values {
+            sources = sources.with(*key, *value);
+        }
         let settings = Settings::resolve(&sources).unwrap().settings;
         Registry::new(Arc::new(settings), providers)
     }
@@ -319,7 +326,7 @@ mod tests {
             generator: Some(Arc::clone(&generator) as Arc<dyn Generator>),
             ..Providers::default()
         };
-        let AnswerMode::Generator(guarded) = registry(providers).answer_mode().unwrap() else {
+        let AnswerMode::Generator(guarded) = registry(providers, &[]).answer_mode().unwrap() else {
             panic!("the given generator is not used");
         };
         generator.script().delay(Duration::from_secs(170));
@@ -327,5 +334,53 @@ mod tests {
         generator.script().delay(Duration::from_mins(10));
         let error = guarded.generate(GenerateRequest::default()).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Timeout);
+    }
+
+    #[test]
+    fn a_provider_of_ones_own_runs_as_many_calls_as_it_can_bear() {
+        let limits = FakeTranscriber::new().limits().concurrency;
+        let embedder = HashEmbedder::new(8);
+        let bears = embedder.limits().concurrency;
+        let registry = registry(
+            Providers {
+                transcriber: Some(Arc::new(FakeTranscriber::new())),
+                embedder: Some(Arc::new(embedder)),
+                ..Providers::default()
+            },
+            &[(Key::SttConcurrency, "200"), (Key::EmbeddingConcurrency, "200")],
+        );
+        assert_eq!(registry.transcriber().unwrap().concurrency(), limits);
+        assert_eq!(registry.embedder(Purpose::Bulk).unwrap().concurrency(), bears);
+    }
+
+    #[cfg(feature = "openai")]
+    #[test]
+    fn a_number_that_somebody_chose_counts_for_more_than_what_suits_a_vendor() {
+        let made = |values: &[(Key, &str)]| {
+            let mut all = vec![
+                (Key::SttProvider, "openai"),
+                (Key::EmbeddingProvider, "openai"),
+                (
+                    Key::from_path("openai.base_url").unwrap(),
+                    "http://127.0.0.1:9/v1",
+                ),
+                (Key::EmbeddingDimensions, "8"),
+            ];
+            all.extend(values);
+            let registry = registry(Providers::default(), &all);
+            let transcriber = registry.transcriber().unwrap();
+            let index = index_settings(&registry.settings, &transcriber).unwrap();
+            assert_eq!(index.speech.concurrency, transcriber.concurrency());
+            let embedder = registry.embedder(Purpose::Bulk).unwrap();
+            let suits = (transcriber.limits().concurrency, embedder.limits().concurrency);
+            (transcriber.concurrency(), embedder.concurrency(), suits)
+        };
+        let (speech, vectors, suits) = made(&[]);
+        assert!(suits.0 < 16, "{suits:?}");
+        assert_eq!((speech, vectors), (suits.0, suits.1.min(16)));
+        let (speech, vectors, _) = made(&[(Key::SttConcurrency, "24"), (Key::EmbeddingConcurrency, "48")]);
+        assert_eq!((speech, vectors), (24, 48));
+        let (speech, vectors, _) = made(&[(Key::SttConcurrency, "1"), (Key::EmbeddingConcurrency, "2")]);
+        assert_eq!((speech, vectors), (1, 2));
     }
 }

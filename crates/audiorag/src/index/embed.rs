@@ -42,7 +42,7 @@ pub(crate) async fn embed(
             state.save_embeddings(lease, embedder.space(), &rows).await?;
             Ok(rows.len())
         })
-        .buffer_unordered(limits.concurrency.max(1));
+        .buffer_unordered(embedder.concurrency());
     let mut batches = pin!(batches);
     let mut computed = 0;
     let mut failure: Option<Error> = None;
