@@ -275,12 +275,18 @@ async fn a_thousand_callers_and_a_dead_provider() {
 async fn patience_outlasts_an_outage_and_haste_does_not_wait() {
     let outage = Duration::from_mins(2);
     for patient in [true, false] {
-        let service = service(|settings| settings.patient = patient);
+        let service = service(|settings| {
+            settings.patient = patient;
+            // The wait for the breaker is no attempt, yet a probe that fails is one.
+            settings.retry.max_attempts = 20;
+        });
         let started = Instant::now();
-        // Somebody else's calls open the breaker.
-        for _ in 0..3 {
-            let _ = run(&service, Replay::Creates, &[End::Refused]).await;
+        // Somebody else's calls opened the breaker.
+        let breaker = &service.inner.gates.breaker;
+        for _ in 0..5 {
+            breaker.enter().unwrap().sick();
         }
+        assert!(breaker.peek().is_some());
         let work = Scripted {
             made: AtomicU32::new(0),
             end: |_| {
@@ -293,17 +299,16 @@ async fn patience_outlasts_an_outage_and_haste_does_not_wait() {
         };
         let call = Call::post("x").replay(Replay::Free);
         let outcome = service.persist(&call, &work).await;
+        let made = work.made.into_inner();
         if patient {
-            // The wait for the breaker is no attempt, yet a probe that fails is one.
-            match outcome {
-                Ok(_) => assert!(started.elapsed() > outage),
-                Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable),
-            }
+            assert_eq!(outcome.unwrap().requests, made);
+            assert!(started.elapsed() > outage && made > 1, "{made}");
+            assert!(breaker.enter().is_ok(), "the probe that came through closed it");
         } else {
             let error = outcome.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unavailable);
             assert!(error.retry_after().is_some());
-            assert!(started.elapsed() < Duration::from_secs(10));
+            assert_eq!((made, started.elapsed()), (0, Duration::ZERO));
         }
     }
 }
