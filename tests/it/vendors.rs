@@ -341,6 +341,63 @@ fn the_key_is_found_nowhere() {
     );
 }
 
+/// From silence to every byte that libraries talk about, with a vendor that works and with ones that quote the key.
+#[test]
+fn the_key_is_found_at_no_log_level() {
+    let working = Vendor::working();
+    let refusing = Vendor::answering(|_, request| {
+        let key = request.header("authorization").unwrap_or_default();
+        Reply::json(
+            401,
+            json!({"error": {"message": format!("bad {key}")}}).to_string(),
+        )
+    });
+    // In the middle of an answer that began well.
+    let breaking = Vendor::answering(|_, request| match request.path() {
+        "/v1/chat/completions" => {
+            let key = request.header("authorization").unwrap_or_default();
+            let error = json!({"error": {"message": format!("bad {key}"), "code": "invalid_api_key"}});
+            Reply::status(200)
+                .with_header("content-type", "text/event-stream")
+                .with_body(format!("data: {error}\n\n"))
+        }
+        _ => work(request),
+    });
+    let mut sandbox = working.sandbox();
+    let (index, query) = (["index", "new.wav"], ["query", "best of times"]);
+    let (mut round, mut quoted) = (0_u8, 0);
+    for level in ["off", "error", "warn", "info", "debug", "trace"] {
+        for format in ["human", "json"] {
+            // A recording that nobody has heard yet, so that the vendor is asked for its words.
+            let mut new = short().to_wav();
+            let last = new.len() - 1;
+            round += 1;
+            new[last] = round;
+            sandbox.write("new.wav", new);
+            for (vendor, command, code) in [
+                (&refusing, &index[..], 4),
+                (&working, &index[..], 0),
+                (&working, &query[..], 0),
+                (&refusing, &query[..], 4),
+                (&breaking, &query[..], 0),
+            ] {
+                sandbox.set("OPENAI_BASE_URL", vendor.server.url("/v1"));
+                let options = ["--log-level", level, "--log-format", format];
+                let run = sandbox.run(&[&options[..], command].concat()).exits(code);
+                shows_no_key(&run);
+                quoted += usize::from(run.stdout.contains("***") || run.stderr.contains("***"));
+                assert_eq!(
+                    run.stderr.contains("TRACE") || run.stderr.contains("\"trace\""),
+                    level == "trace",
+                    "the level is not kept: {run:?}"
+                );
+            }
+        }
+    }
+    assert_eq!(working.count("/v1/audio/transcriptions"), usize::from(round));
+    assert!(quoted >= 24, "the vendors' words were shown {quoted} times only");
+}
+
 #[test]
 fn a_used_up_quota_stops_the_run_and_says_so() {
     let vendor = Vendor::answering(|_, request| match request.path() {

@@ -130,6 +130,23 @@ pub struct TranscribeResponse {
     pub usage: Usage,
 }
 
+/// What a transcriber makes of [`TranscribeRequest::prompt`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PromptLimit {
+    /// Nothing: it is not sent.
+    NotTaken,
+    /// It is sent as text, of which the rest is cut off.
+    Text {
+        /// The most bytes, where limited.
+        max_bytes: Option<usize>,
+    },
+    /// It is sent as a list of terms, which commas, semicolons and line breaks separate.
+    Terms {
+        /// The most terms; further ones are left out.
+        max_terms: usize,
+    },
+}
+
 /// What a transcriber accepts and returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TranscriberLimits {
@@ -139,8 +156,10 @@ pub struct TranscriberLimits {
     pub max_part: MediaTime,
     /// The most bytes of encoded audio it accepts in a request, if it takes encoded audio.
     pub max_bytes: Option<u64>,
-    /// Calls that may run side by side.
+    /// Calls side by side that suit it; of a vendor, whose plans differ, the user may ask for more.
     pub concurrency: usize,
+    /// What it makes of a prompt.
+    pub prompt: PromptLimit,
     /// Whether segments carry measured times.
     pub segment_times: bool,
     /// Whether words carry measured times.
@@ -191,7 +210,7 @@ pub struct EmbedderLimits {
     pub max_input_tokens: usize,
     /// The most tokens in one call, where limited.
     pub max_batch_tokens: Option<usize>,
-    /// Calls that may run side by side.
+    /// Calls side by side that suit it; of a vendor, whose plans differ, the user may ask for more.
     pub concurrency: usize,
 }
 

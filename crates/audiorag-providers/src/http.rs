@@ -10,7 +10,8 @@
 //! 1. the total deadline, which every wait below counts against;
 //! 2. the retry loop: full jitter, or what the server asks for; each retry takes from the service's retry budget;
 //! 3. the circuit breaker, before anything scarce is taken, so that a dead service costs nothing;
-//! 4. a permit, before the limiter, so that a slot of the rate is used when the request really leaves;
+//! 4. a permit, before the limiter, so that a slot of the rate is used when the request really leaves; a stream of
+//!    events keeps it until it is dropped;
 //! 5. the rate limiter, inside the retry loop, because retries count against a vendor's limits as well, and the
 //!    pause that a 429 imposes on everybody;
 //! 6. the timeout of one attempt, around sending, reading and parsing: a truncated body is a failed attempt.
@@ -25,6 +26,7 @@ mod download;
 mod events;
 mod gates;
 mod retry;
+mod secrets;
 mod service;
 mod status;
 mod transport;
@@ -139,13 +141,13 @@ impl HttpClient {
         self.with(|settings| settings.retry.max_attempts = 1)
     }
 
-    /// The same client for somebody who waits for the answer: two attempts at most, half a minute in all, and no
+    /// The same client for somebody who waits for the answer: two attempts at most, `longest` in all, and no
     /// waiting for a service that is down. Limits and breakers are shared.
-    pub fn interactive(&self) -> Self {
+    pub fn interactive(&self, longest: Duration) -> Self {
         self.with(|settings| {
             settings.retry.max_attempts = settings.retry.max_attempts.min(2);
             settings.retry.max_wait = settings.retry.max_wait.min(Duration::from_secs(2));
-            settings.deadline = settings.deadline.min(Duration::from_secs(30));
+            settings.deadline = settings.deadline.min(longest);
             settings.patient = false;
         })
     }

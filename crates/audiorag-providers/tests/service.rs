@@ -172,6 +172,20 @@ async fn what_a_service_says_is_shown_without_the_key() {
 }
 
 #[tokio::test]
+async fn a_success_that_quotes_the_key_is_read_without_it() {
+    let echo = json!({"error": format!("bad key {CANARY}"), "other": [1]}).to_string();
+    let stream = format!("event: {CANARY}\ndata: {echo}\n\n");
+    let server = Server::scripted([Reply::json(200, echo), Reply::status(200).with_body(stream)]).await;
+    let service = service(&server, |_| {});
+    let answer = service.json::<Value>(&Call::post("x")).await.unwrap().value;
+    assert_eq!(answer, json!({"error": "bad key ***", "other": [1]}));
+    let mut events = service.events(&Call::post("x")).await.unwrap().value;
+    let event = events.next().await.unwrap().unwrap();
+    assert_eq!((event.name.as_str(), event.data.contains(CANARY)), ("***", false));
+    assert!(event.data.contains("bad key ***"), "{}", event.data);
+}
+
+#[tokio::test]
 async fn a_refused_connection_is_called_so() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let gone = format!("http://{}/v1", listener.local_addr().unwrap());
@@ -220,6 +234,26 @@ async fn events_arrive_one_by_one_and_breaks_show() {
     };
     assert_eq!(broken.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(server.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_stream_keeps_its_permit_until_it_is_dropped() {
+    let server = Server::answering(|_, request| match request.path() {
+        "/v1/stream" => Reply::status(200).with_body("data: 1\n\n"),
+        _ => good(),
+    })
+    .await;
+    let service = service(&server, |settings| settings.max_in_flight = 1);
+    let mut events = service.events(&Call::post("stream")).await.unwrap().value;
+    assert_eq!(events.next().await.unwrap().unwrap().data, "1");
+    let call = Call::post("x");
+    let mut other = std::pin::pin!(service.done(&call));
+    let waited = tokio::time::timeout(Duration::from_millis(50), &mut other).await;
+    assert!(waited.is_err(), "the stream is still open");
+    assert_eq!(server.requests().len(), 1);
+    drop(events);
+    other.await.unwrap();
+    assert_eq!(server.requests().len(), 2);
 }
 
 /// A gzip file of one stored block.

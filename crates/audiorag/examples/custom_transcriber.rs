@@ -5,7 +5,7 @@
 
 use async_trait::async_trait;
 use audiorag::core::capability::{
-    Health, ProviderInfo, TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits,
+    Health, PromptLimit, ProviderInfo, TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits,
 };
 use audiorag::core::model::Segment;
 use audiorag::core::{MediaTime, Span};
@@ -30,6 +30,7 @@ impl Transcriber for Loudness {
             max_part: MediaTime::from_seconds(120),
             max_bytes: None,
             concurrency: 2,
+            prompt: PromptLimit::NotTaken,
             segment_times: true,
             word_times: false,
             speakers: false,

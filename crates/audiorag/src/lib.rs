@@ -50,6 +50,7 @@ pub use registry::Providers;
 pub use registry::vendors_markdown;
 pub use tokio_util::sync::CancellationToken;
 
+use audiorag_core::capability::PromptLimit;
 use audiorag_core::id::{OperationId, SourceId};
 use audiorag_core::model::Transcript;
 use audiorag_state::{SourceRecord, State, StateOptions};
@@ -142,8 +143,8 @@ impl AudioRag {
             .await
     }
 
-    /// What the configured speech-to-text does not return, in sentences for the user: better known before a long run
-    /// than found in its results.
+    /// What the configured speech-to-text does not return or heed, in sentences for the user: better known before a
+    /// long run than found in its results.
     ///
     /// # Errors
     /// When the provider cannot be made, as in [`index`](Self::index).
@@ -151,10 +152,21 @@ impl AudioRag {
         let transcriber = self.registry.transcriber()?;
         let info = transcriber.info();
         let mut missing = Vec::new();
-        if !transcriber.limits().segment_times {
+        let limits = transcriber.limits();
+        let name = format!("{}/{}", info.vendor, info.model);
+        if !limits.segment_times {
             missing.push(format!(
-                "{}/{} returns text without times: times inside a part are estimated",
-                info.vendor, info.model
+                "{name} returns text without times: times inside a part are estimated"
+            ));
+        }
+        if self.settings.stt.prompt.is_some() && limits.prompt == PromptLimit::NotTaken {
+            missing.push(format!("{name} takes no prompt: stt.prompt is not sent"));
+        }
+        if limits.speakers {
+            missing.push(format!(
+                "{name} tells speakers apart within a part of about {} only: in the next one, the same name may be \
+                 somebody else",
+                limits.preferred_part
             ));
         }
         Ok(missing)
@@ -340,7 +352,7 @@ impl Builder {
             opened => opened?,
         };
         let settings = Arc::new(self.settings);
-        let registry = Arc::new(Registry::new(Arc::clone(&settings), &state, self.providers)?);
+        let registry = Arc::new(Registry::new(Arc::clone(&settings), self.providers).paying(&state)?);
         Ok(AudioRag {
             settings,
             state,

@@ -37,21 +37,32 @@ pub struct Providers {
     pub generator: Option<Arc<dyn Generator>>,
 }
 
-/// What an embedder is wanted for: a single question should not wait for a model tuned to run for hours.
+/// What a provider is wanted for: a single question should not wait for a model tuned to run for hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
+    /// To find passages while somebody waits.
     Query,
+    /// To write an answer. A model on a machine of one's own may read the passages for minutes before its first word.
+    Answer,
+    /// To index.
     Bulk,
 }
 
 impl Purpose {
-    /// The longest that one call may take, whatever the provider thinks. Work in bulk has deadlines of its own at
-    /// the HTTP seam, which grow with the audio.
-    const fn deadline(self) -> Option<Duration> {
+    /// The longest that a call may take at the HTTP seam with all its attempts, for those who do not wait longer.
+    /// Work in bulk has the deadline of the settings, and attempts that grow with the audio.
+    const fn patience(self) -> Option<Duration> {
         match self {
-            Self::Query => Some(Duration::from_secs(45)),
+            Self::Query => Some(Duration::from_secs(30)),
+            Self::Answer => Some(Duration::from_mins(3)),
             Self::Bulk => None,
         }
+    }
+
+    /// The longest that one call may take, whatever the provider thinks: a little more than the seam's, whose errors
+    /// say more.
+    fn deadline(self) -> Option<Duration> {
+        self.patience().map(|patience| patience + Duration::from_secs(15))
     }
 }
 
@@ -74,27 +85,35 @@ struct Built {
 }
 
 impl Registry {
-    /// # Errors
-    /// When the price file cannot be read.
-    pub(crate) fn new(settings: Arc<Settings>, state: &State, custom: Providers) -> Result<Self> {
-        let budget = &settings.budget;
-        let spending = match budget.policy {
-            BudgetPolicy::Wait => Spending::Wait(budget.max_wait),
-            BudgetPolicy::Fail => Spending::Fail,
-        };
-        let prices = Prices::load(&settings)?;
-        // Questions are answered from a database that cannot be written, too: their calls are not recorded then.
-        let purse = (!state.is_read_only())
-            .then(|| Purse::new(state.clone(), budget.limits.clone(), spending, prices.clone()));
-        Ok(Self {
-            purse,
-            prices,
+    pub(crate) fn new(settings: Arc<Settings>, custom: Providers) -> Self {
+        Self {
+            purse: None,
+            prices: Prices::built_in(),
             settings,
             custom,
             built: Mutex::default(),
             #[cfg(feature = "http")]
             http: std::sync::OnceLock::new(),
-        })
+        }
+    }
+
+    /// The same, whose calls are written into the journal of `state` and paid from the budget.
+    ///
+    /// # Errors
+    /// When the price file cannot be read.
+    pub(crate) fn paying(mut self, state: &State) -> Result<Self> {
+        let budget = &self.settings.budget;
+        let spending = match budget.policy {
+            BudgetPolicy::Wait => Spending::Wait(budget.max_wait),
+            BudgetPolicy::Fail => Spending::Fail,
+        };
+        self.prices = Prices::load(&self.settings)?;
+        // Questions are answered from a database that cannot be written, too: their calls are not recorded then.
+        self.purse = (!state.is_read_only()).then(|| {
+            let (limits, prices) = (budget.limits.clone(), self.prices.clone());
+            Purse::new(state.clone(), limits, spending, prices)
+        });
+        Ok(self)
     }
 
     /// A cap on what a run may cost holds only where prices are known.
@@ -145,11 +164,10 @@ impl Registry {
             Some(custom) => Arc::clone(custom),
             None => self.configured_transcriber()?,
         };
-        let concurrency = self
-            .settings
-            .stt
-            .concurrency
-            .min(inner.limits().concurrency.max(1));
+        let stt = &self.settings.stt;
+        let is_vendor = self.custom.transcriber.is_none() && stt.provider != "local";
+        let chosen = stt.concurrency_chosen && is_vendor;
+        let concurrency = side_by_side(stt.concurrency, chosen, inner.limits().concurrency);
         let purse = self.purse_for(inner.info());
         let transcriber = Guarded::new(inner, Policy::new(concurrency, None).paid_from(purse));
         built.transcriber = Some(transcriber.clone());
@@ -167,11 +185,10 @@ impl Registry {
             Some(custom) => Arc::clone(custom),
             None => self.configured_embedder(purpose)?,
         };
-        let concurrency = self
-            .settings
-            .embedding
-            .concurrency
-            .min(inner.limits().concurrency.max(1));
+        let embedding = &self.settings.embedding;
+        let is_vendor = self.custom.embedder.is_none() && embedding.provider != "local";
+        let chosen = embedding.concurrency_chosen && is_vendor;
+        let concurrency = side_by_side(embedding.concurrency, chosen, inner.limits().concurrency);
         let purse = self.purse_for(inner.info());
         let policy = Policy::new(concurrency, purpose.deadline()).paid_from(purse);
         let embedder = Guarded::new(inner, policy);
@@ -218,7 +235,7 @@ impl Registry {
         Ok(match generator {
             Some(generator) => {
                 let purse = self.purse_for(generator.info());
-                let policy = Policy::new(4, Purpose::Query.deadline()).paid_from(purse);
+                let policy = Policy::new(4, Purpose::Answer.deadline()).paid_from(purse);
                 AnswerMode::Generator(Guarded::new(generator, policy))
             }
             None if provider == "none" => AnswerMode::None,
@@ -253,7 +270,7 @@ impl Registry {
             let models = self.model_store();
             let files = models.embedding()?;
             let load = match purpose {
-                Purpose::Query => MiniLmLoad::Quick,
+                Purpose::Query | Purpose::Answer => MiniLmLoad::Quick,
                 Purpose::Bulk => MiniLmLoad::Thorough,
             };
             let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -287,6 +304,12 @@ impl Registry {
     }
 }
 
+/// How many calls run side by side. What suits a vendor is a guess about its usual plan, and whoever `chose` a number
+/// knows their own; what a provider in this process can bear is no guess.
+fn side_by_side(wanted: usize, chose: bool, suits: usize) -> usize {
+    if chose { wanted } else { wanted.min(suits.max(1)) }
+}
+
 fn not_compiled(role: &str) -> Error {
     Error::config(format!("no {role} is given, and none is part of this build"))
         .with_hint("rebuild with --features local, or give one of your own with Builder::with_providers")
@@ -317,7 +340,7 @@ pub(crate) fn index_settings(
             split: SplitSettings::new(limits.preferred_part, limits.max_part),
             language: settings.stt.language.clone(),
             prompt: settings.stt.prompt.clone(),
-            concurrency: settings.stt.concurrency.min(limits.concurrency.max(1)),
+            concurrency: transcriber.concurrency(),
             grace: settings.index.grace,
         },
         chunks: ChunkSettings::new(settings.chunk.target, settings.chunk.max, settings.chunk.overlap)?,
@@ -331,4 +354,87 @@ pub(crate) fn index_settings(
         verify_attempts: settings.vector_store.verify_max_attempts,
         verify_wait: settings.vector_store.verify_wait,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Key, Sources};
+    use audiorag_core::ErrorKind;
+    use audiorag_core::capability::GenerateRequest;
+    use audiorag_testkit::fake::{FakeGenerator, FakeTranscriber, HashEmbedder};
+
+    fn registry(providers: Providers, values: &[(Key, &str)]) -> Registry {
+        let mut sources = Sources::isolated(std::path::Path::new("/nowhere"));
+        for (key, value) in values {
+            sources = sources.with(*key, *value);
+        }
+        let settings = Settings::resolve(&sources).unwrap().settings;
+        Registry::new(Arc::new(settings), providers)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_generator_may_think_for_minutes_before_its_first_word_but_not_for_ever() {
+        let generator = Arc::new(FakeGenerator::saying(["so it is"]));
+        let providers = Providers {
+            generator: Some(Arc::clone(&generator) as Arc<dyn Generator>),
+            ..Providers::default()
+        };
+        let AnswerMode::Generator(guarded) = registry(providers, &[]).answer_mode().unwrap() else {
+            panic!("the given generator is not used");
+        };
+        generator.script().delay(Duration::from_secs(170));
+        assert!(guarded.generate(GenerateRequest::default()).await.is_ok());
+        generator.script().delay(Duration::from_mins(10));
+        let error = guarded.generate(GenerateRequest::default()).await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+    }
+
+    #[test]
+    fn a_provider_of_ones_own_runs_as_many_calls_as_it_can_bear() {
+        let limits = FakeTranscriber::new().limits().concurrency;
+        let embedder = HashEmbedder::new(8);
+        let bears = embedder.limits().concurrency;
+        let registry = registry(
+            Providers {
+                transcriber: Some(Arc::new(FakeTranscriber::new())),
+                embedder: Some(Arc::new(embedder)),
+                ..Providers::default()
+            },
+            &[(Key::SttConcurrency, "200"), (Key::EmbeddingConcurrency, "200")],
+        );
+        assert_eq!(registry.transcriber().unwrap().concurrency(), limits);
+        assert_eq!(registry.embedder(Purpose::Bulk).unwrap().concurrency(), bears);
+    }
+
+    #[cfg(feature = "openai")]
+    #[test]
+    fn a_number_that_somebody_chose_counts_for_more_than_what_suits_a_vendor() {
+        let made = |values: &[(Key, &str)]| {
+            let mut all = vec![
+                (Key::SttProvider, "openai"),
+                (Key::EmbeddingProvider, "openai"),
+                (
+                    Key::from_path("openai.base_url").unwrap(),
+                    "http://127.0.0.1:9/v1",
+                ),
+                (Key::EmbeddingDimensions, "8"),
+            ];
+            all.extend(values);
+            let registry = registry(Providers::default(), &all);
+            let transcriber = registry.transcriber().unwrap();
+            let index = index_settings(&registry.settings, &transcriber).unwrap();
+            assert_eq!(index.speech.concurrency, transcriber.concurrency());
+            let embedder = registry.embedder(Purpose::Bulk).unwrap();
+            let suits = (transcriber.limits().concurrency, embedder.limits().concurrency);
+            (transcriber.concurrency(), embedder.concurrency(), suits)
+        };
+        let (speech, vectors, suits) = made(&[]);
+        assert!(suits.0 < 16, "{suits:?}");
+        assert_eq!((speech, vectors), (suits.0, suits.1.min(16)));
+        let (speech, vectors, _) = made(&[(Key::SttConcurrency, "24"), (Key::EmbeddingConcurrency, "48")]);
+        assert_eq!((speech, vectors), (24, 48));
+        let (speech, vectors, _) = made(&[(Key::SttConcurrency, "1"), (Key::EmbeddingConcurrency, "2")]);
+        assert_eq!((speech, vectors), (1, 2));
+    }
 }

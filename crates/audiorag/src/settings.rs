@@ -217,6 +217,8 @@ pub struct SttSettings {
     pub prompt: Option<String>,
     /// Parts transcribed side by side.
     pub concurrency: usize,
+    /// Whether somebody chose that number, which then counts for more than what suits a vendor.
+    pub concurrency_chosen: bool,
 }
 
 /// Text to vectors.
@@ -231,6 +233,8 @@ pub struct EmbeddingSettings {
     pub dimensions: Option<usize>,
     /// Batches embedded side by side.
     pub concurrency: usize,
+    /// Whether somebody chose that number, which then counts for more than what suits a vendor.
+    pub concurrency_chosen: bool,
     /// Texts in one batch.
     pub batch: usize,
 }

@@ -1,10 +1,12 @@
 //! Server-sent events, as vendors stream answers: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
+use super::secrets::Secrets;
 use super::transport::transport_error;
 use audiorag_core::{Error, Result};
 use reqwest::Response;
 use std::collections::VecDeque;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,19 +85,31 @@ pub struct Events {
     name: String,
     idle: Duration,
     cap: usize,
+    secrets: Secrets,
     reader: EventReader,
     ready: VecDeque<Event>,
+    /// The service is at work until this is dropped.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Events {
-    pub(super) fn new(response: Response, name: String, idle: Duration, cap: usize) -> Self {
+    pub(super) fn new(
+        response: Response,
+        name: String,
+        idle: Duration,
+        cap: usize,
+        secrets: Secrets,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
         Self {
             response,
             name,
             idle,
             cap,
+            secrets,
             reader: EventReader::default(),
             ready: VecDeque::new(),
+            _permit: permit,
         }
     }
 
@@ -108,7 +122,11 @@ impl Events {
     pub async fn next(&mut self) -> Result<Option<Event>> {
         loop {
             if let Some(event) = self.ready.pop_front() {
-                return Ok(Some(event));
+                // An error in the middle of a stream may quote the request.
+                return Ok(Some(Event {
+                    name: self.secrets.scrub_answer(event.name),
+                    data: self.secrets.scrub_answer(event.data),
+                }));
             }
             let chunk = tokio::time::timeout(self.idle, self.response.chunk())
                 .await

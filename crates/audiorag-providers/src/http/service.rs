@@ -1,18 +1,24 @@
 //! A vendor's service: base URL, credentials, and the loop that brings each call to an end.
 
+mod builder;
+
+pub use builder::ServiceBuilder;
+
 use super::call::{Answer, Call, Field, Payload, Replay, Reply};
 use super::events::Events;
 use super::gates::Gates;
+use super::secrets::Secrets;
 use super::status::{Declined, decline};
 use super::transport::{redact, transport_error};
 use super::{Head, HttpClient};
-use audiorag_core::{Error, ErrorKind, Result, Secret};
+use audiorag_core::{Error, ErrorKind, Result};
 use bytes::BytesMut;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, Url};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 /// An answer that declines, as a vendor's own hook sees it.
@@ -39,89 +45,6 @@ pub struct Refinement {
 
 type Refine = fn(&Refusal<'_>) -> Refinement;
 
-/// Describes a service before the first call.
-#[derive(Debug)]
-pub struct ServiceBuilder {
-    http: HttpClient,
-    vendor: &'static str,
-    base: Url,
-    headers: HeaderMap,
-    secrets: Vec<Secret>,
-    hint: Option<String>,
-    refine: Refine,
-}
-
-impl ServiceBuilder {
-    /// Sends `Authorization: Bearer KEY`. An empty key is no key.
-    ///
-    /// # Errors
-    /// [`Auth`](ErrorKind::Auth) when no header can carry the key.
-    pub fn bearer(self, key: &Secret) -> Result<Self> {
-        self.secret_header("authorization", "Bearer ", key)
-    }
-
-    /// Sends a header that holds `prefix` and a key. An empty key is no key.
-    ///
-    /// # Errors
-    /// [`Auth`](ErrorKind::Auth) when no header can carry the key.
-    pub fn secret_header(mut self, name: &'static str, prefix: &str, key: &Secret) -> Result<Self> {
-        if key.is_empty() {
-            return Ok(self);
-        }
-        let mut value = HeaderValue::from_str(&format!("{prefix}{}", key.expose())).map_err(|_| {
-            Error::new(
-                ErrorKind::Auth,
-                format!("the key for {} holds characters no header can carry", self.vendor),
-            )
-        })?;
-        value.set_sensitive(true);
-        self.headers.insert(HeaderName::from_static(name), value);
-        self.secrets.push(key.clone());
-        Ok(self)
-    }
-
-    /// Sends a header with every call.
-    pub fn header(mut self, name: &'static str, value: &str) -> Result<Self> {
-        let value = HeaderValue::from_str(value).map_err(|_| {
-            Error::config(format!(
-                "the header {name} for {} cannot hold such text",
-                self.vendor
-            ))
-        })?;
-        self.headers.insert(HeaderName::from_static(name), value);
-        Ok(self)
-    }
-
-    /// What to do when the credentials are refused, such as `check OPENAI_API_KEY`.
-    pub fn key_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// What this vendor's refusals mean beyond the rules for all.
-    pub fn refine(mut self, refine: Refine) -> Self {
-        self.refine = refine;
-        self
-    }
-
-    /// The service, behind the gates it shares with everything else that calls the same vendor at this URL.
-    pub fn build(self) -> Service {
-        let gates = self.http.gates(self.vendor, self.base.as_str());
-        Service {
-            inner: Arc::new(Inner {
-                http: self.http,
-                vendor: self.vendor,
-                base: self.base,
-                headers: self.headers,
-                secrets: self.secrets,
-                hint: self.hint,
-                refine: self.refine,
-                gates,
-            }),
-        }
-    }
-}
-
 /// A vendor's service. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Service {
@@ -134,7 +57,7 @@ struct Inner {
     vendor: &'static str,
     base: Url,
     headers: HeaderMap,
-    secrets: Vec<Secret>,
+    secrets: Secrets,
     hint: Option<String>,
     refine: Refine,
     gates: Arc<Gates>,
@@ -173,42 +96,6 @@ impl Failure {
     }
 }
 
-impl HttpClient {
-    /// Starts to describe the service of `vendor` at `base_url`.
-    ///
-    /// # Errors
-    /// [`Config`](ErrorKind::Config) when it is not an HTTP or HTTPS URL.
-    pub fn service(&self, vendor: &'static str, base_url: &str) -> Result<ServiceBuilder> {
-        let mut base = Url::parse(base_url)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .ok_or_else(|| {
-                // Not quoted: a malformed URL may hold credentials anywhere.
-                Error::config(format!(
-                    "the base URL of {vendor} does not start with http:// or https:// and a host"
-                ))
-            })?;
-        if let (Some(reason), "https") = (&self.without_tls, base.scheme()) {
-            return Err(Error::config(format!(
-                "{} needs TLS, which is not possible here: {reason}",
-                redact(&base)
-            ))
-            .with_hint("install the system's root certificates (package ca-certificates)"));
-        }
-        base.set_query(None);
-        base.set_fragment(None);
-        Ok(ServiceBuilder {
-            http: self.clone(),
-            vendor,
-            base,
-            headers: HeaderMap::new(),
-            secrets: Vec::new(),
-            hint: None,
-            refine: |_| Refinement::default(),
-        })
-    }
-}
-
 impl Service {
     /// The base URL, without credentials.
     pub fn base_url(&self) -> String {
@@ -237,11 +124,11 @@ impl Service {
     /// Makes a call that is answered with server-sent events. What happens before the first byte is retried.
     pub async fn events(&self, call: &Call) -> Result<Answer<Events>> {
         let answer = self.persist(call, &Opened).await?;
-        let (response, name) = answer.value;
+        let (response, name, permit) = answer.value;
         // Models may think for a while before the first word.
         let idle = self.inner.http.settings.read_timeout.max(Duration::from_mins(2));
         Ok(Answer {
-            value: Events::new(response, name, idle, call.cap),
+            value: Events::new(response, name, idle, call.cap, self.inner.secrets.clone(), permit),
             requests: answer.requests,
         })
     }
@@ -323,6 +210,8 @@ fn may_repeat(replay: Replay, reached: Reached, advice: Option<bool>, unknown: u
 struct Attempt<'a> {
     inner: &'a Inner,
     url: &'a Url,
+    /// Held as long as the service is at work on the call.
+    permit: OwnedSemaphorePermit,
 }
 
 /// What is done in an attempt. A trait rather than a closure, because the futures must be `Send`.
@@ -331,7 +220,7 @@ trait Work: Sync {
 
     fn run(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: Attempt<'_>,
         call: &Call,
     ) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
 }
@@ -342,7 +231,7 @@ struct Parsed<F>(F);
 impl<T: Send, F: Fn(&Reply) -> Result<T> + Sync> Work for Parsed<F> {
     type Output = T;
 
-    async fn run(&self, attempt: &Attempt<'_>, call: &Call) -> Result<T, Failure> {
+    async fn run(&self, attempt: Attempt<'_>, call: &Call) -> Result<T, Failure> {
         let reply = attempt.reply(call).await?;
         (self.0)(&reply).map_err(|error| Failure {
             error,
@@ -353,14 +242,15 @@ impl<T: Send, F: Fn(&Reply) -> Result<T> + Sync> Work for Parsed<F> {
     }
 }
 
-/// Hands out the answer once its status is known to be good.
+/// Hands out the answer once its status is known to be good, and the permit with it: the service is still writing.
 struct Opened;
 
 impl Work for Opened {
-    type Output = (Response, String);
+    type Output = (Response, String, OwnedSemaphorePermit);
 
-    async fn run(&self, attempt: &Attempt<'_>, call: &Call) -> Result<Self::Output, Failure> {
-        attempt.open(call).await
+    async fn run(&self, attempt: Attempt<'_>, call: &Call) -> Result<Self::Output, Failure> {
+        let (response, name) = attempt.open(call).await?;
+        Ok((response, name, attempt.permit))
     }
 }
 
@@ -393,7 +283,7 @@ impl Inner {
         work: &W,
     ) -> Result<W::Output, Failure> {
         // The breaker is asked twice: it may open while this call queues for its permit.
-        let (_permit, passage) = loop {
+        let (permit, passage) = loop {
             self.until_closed(deadline).await?;
             let permit = self.gates.pass(deadline).await.map_err(Failure::before)?;
             if let Ok(passage) = self.gates.breaker.enter() {
@@ -402,8 +292,12 @@ impl Inner {
         };
         let usual = self.http.settings.attempt_timeout + call.extra;
         let timeout = call.timeout.unwrap_or(usual);
-        let attempt = Attempt { inner: self, url };
-        let outcome = timeout_at(deadline.min(Instant::now() + timeout), work.run(&attempt, call))
+        let attempt = Attempt {
+            inner: self,
+            url,
+            permit,
+        };
+        let outcome = timeout_at(deadline.min(Instant::now() + timeout), work.run(attempt, call))
             .await
             .unwrap_or_else(|_| {
                 Err(Failure {
@@ -445,18 +339,6 @@ impl Inner {
             }
             tokio::time::sleep(wait).await;
         }
-    }
-
-    /// Text from a service, without the credentials that it may echo.
-    fn scrub(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| {
-            // A short "key" of a local server would blank out ordinary words.
-            if secret.expose().len() < 6 {
-                text
-            } else {
-                text.replace(secret.expose(), "***")
-            }
-        })
     }
 }
 
@@ -508,7 +390,7 @@ impl Attempt<'_> {
         }
         let status = response.status().as_u16();
         let Declined { error, advice } =
-            decline(&name, response, inner.refine, |text| inner.scrub(text)).await;
+            decline(&name, response, inner.refine, |text| inner.secrets.scrub(text)).await;
         let error = match (error.kind(), error.hint(), &inner.hint) {
             (ErrorKind::Auth, None, Some(hint)) => error.with_hint(hint.as_str()),
             _ => error,
@@ -549,7 +431,8 @@ impl Attempt<'_> {
         }
         Ok(Reply {
             head,
-            body: body.freeze(),
+            // A success may hold an error that quotes the request.
+            body: self.inner.secrets.scrub_body(body.freeze()),
             name,
         })
     }

@@ -117,7 +117,10 @@ pub(super) async fn decline(
         error = error.with_context("said", said);
     }
     if let Some(id) = REQUEST_IDS.iter().find_map(|id| head.header(id)) {
-        error = error.with_context("request", one_line(id).chars().take(80).collect::<String>());
+        error = error.with_context(
+            "request",
+            one_line(&scrub(id)).chars().take(80).collect::<String>(),
+        );
     }
     let wait = retry_after(&head, jiff::Timestamp::now()).or(refinement.retry_after);
     if let Some(wait) = wait {

@@ -17,7 +17,8 @@ use crate::wire::audio::{LONGEST_PART, encoded, primary};
 use crate::wire::words::{Spoken, Turn, probability, seconds, segments, speaker, terms};
 use async_trait::async_trait;
 use audiorag_core::capability::{
-    Health, ProviderInfo, TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits, Usage,
+    Health, PromptLimit, ProviderInfo, TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits,
+    Usage,
 };
 use audiorag_core::model::PartTranscript;
 use audiorag_core::{Error, ErrorKind, MediaTime, Result, Span};
@@ -145,10 +146,15 @@ impl AssemblyAi {
         })
     }
 
+    /// Only models of the third generation know key terms, and a second model to fall back to.
+    fn is_third_generation(&self) -> bool {
+        self.info.model.starts_with("universal-3")
+    }
+
     /// What is asked of a job, all but its audio.
     fn options(&self, request: &TranscribeRequest) -> Map<String, Value> {
         let model = self.info.model.as_str();
-        let models = if model.starts_with("universal-3") {
+        let models = if self.is_third_generation() {
             vec![model, FALLBACK]
         } else {
             vec![model]
@@ -163,7 +169,7 @@ impl AssemblyAi {
         };
         options.insert(field.to_owned(), value);
         let terms = terms(request.prompt.as_deref(), MAX_TERMS, MAX_TERM_WORDS, usize::MAX);
-        if !terms.is_empty() && model.starts_with("universal-3") {
+        if !terms.is_empty() && self.is_third_generation() {
             options.insert("keyterms_prompt".to_owned(), json!(terms));
         }
         options
@@ -294,6 +300,11 @@ impl Transcriber for AssemblyAi {
             max_part: LONGEST_PART,
             max_bytes: Some(MAX_UPLOAD),
             concurrency: CONCURRENCY,
+            prompt: if self.is_third_generation() {
+                PromptLimit::Terms { max_terms: MAX_TERMS }
+            } else {
+                PromptLimit::NotTaken
+            },
             segment_times: true,
             word_times: true,
             speakers: true,

@@ -13,7 +13,7 @@ use crate::wire::audio::{encoded, primary};
 use crate::wire::vectors::{Sizes, check_count, dimensions, placed, ranked, worth_ranking};
 use async_trait::async_trait;
 use audiorag_core::capability::{
-    EmbedResponse, Embedder, EmbedderLimits, Health, InputType, ProviderInfo, Ranked, Reranker,
+    EmbedResponse, Embedder, EmbedderLimits, Health, InputType, PromptLimit, ProviderInfo, Ranked, Reranker,
     TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits, Usage,
 };
 use audiorag_core::model::{EmbeddingSpace, PartTranscript};
@@ -383,6 +383,7 @@ impl Transcriber for CohereTranscriber {
             max_part: MAX_PART,
             max_bytes: Some(MAX_BYTES),
             concurrency: CONCURRENCY,
+            prompt: PromptLimit::NotTaken,
             segment_times: false,
             word_times: false,
             speakers: false,

@@ -14,7 +14,8 @@ use crate::wire::audio::{LONGEST_PART, encoded, primary};
 use crate::wire::words::{Spoken, Turn, probability, seconds, segments, speaker, terms};
 use async_trait::async_trait;
 use audiorag_core::capability::{
-    Health, ProviderInfo, TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits, Usage,
+    Health, PromptLimit, ProviderInfo, TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits,
+    Usage,
 };
 use audiorag_core::model::PartTranscript;
 use audiorag_core::{Error, ErrorKind, MediaTime, Result, Span};
@@ -100,6 +101,11 @@ impl Deepgram {
         })
     }
 
+    /// Only models of the third generation know key terms.
+    fn takes_terms(&self) -> bool {
+        self.info.model.starts_with("nova-3")
+    }
+
     fn call(&self, request: &TranscribeRequest) -> Call {
         let mut call = Call::post("listen")
             .query("model", &self.info.model)
@@ -113,7 +119,7 @@ impl Deepgram {
             // Without either, English is assumed and everything else becomes nonsense without an error.
             None => call.query("detect_language", "true"),
         };
-        if self.info.model.starts_with("nova-3") {
+        if self.takes_terms() {
             for term in terms(request.prompt.as_deref(), MAX_TERMS, 10, 100) {
                 call = call.query("keyterm", term);
             }
@@ -152,6 +158,11 @@ impl Transcriber for Deepgram {
             max_part: LONGEST_PART,
             max_bytes: Some(MAX_BYTES),
             concurrency: CONCURRENCY,
+            prompt: if self.takes_terms() {
+                PromptLimit::Terms { max_terms: MAX_TERMS }
+            } else {
+                PromptLimit::NotTaken
+            },
             segment_times: true,
             word_times: true,
             speakers: true,

@@ -13,7 +13,8 @@ use crate::wire::audio::{LONGEST_PART, encoded, primary};
 use crate::wire::words::{Spoken, Turn, probability, seconds, segments, speaker, terms};
 use async_trait::async_trait;
 use audiorag_core::capability::{
-    Health, ProviderInfo, TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits, Usage,
+    Health, PromptLimit, ProviderInfo, TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits,
+    Usage,
 };
 use audiorag_core::model::PartTranscript;
 use audiorag_core::{Error, ErrorKind, MediaTime, Result, Span};
@@ -164,6 +165,7 @@ impl Transcriber for Scribe {
             max_part: LONGEST_PART,
             max_bytes: Some(MAX_BYTES),
             concurrency: CONCURRENCY,
+            prompt: PromptLimit::Terms { max_terms: MAX_TERMS },
             segment_times: true,
             word_times: true,
             speakers: true,

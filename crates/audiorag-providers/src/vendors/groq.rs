@@ -12,8 +12,8 @@ use crate::wire::openai::transcription::{self, Format, MAX_BYTES, MAX_PART, Mann
 use crate::wire::openai::{self, Chat};
 use async_trait::async_trait;
 use audiorag_core::capability::{
-    GenerateRequest, GenerateStream, Generator, GeneratorLimits, Health, ProviderInfo, TranscribeRequest,
-    TranscribeResponse, Transcriber, TranscriberLimits,
+    GenerateRequest, GenerateStream, Generator, GeneratorLimits, Health, PromptLimit, ProviderInfo,
+    TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits,
 };
 use audiorag_core::{ErrorKind, MediaTime, Result};
 use std::sync::Arc;
@@ -65,7 +65,7 @@ const ANSWER_MODELS: &[Model] = &[
 ];
 
 /// The prompt's limit (OpenWhispr/openwhispr#405), counted in bytes to be safe.
-const MAX_PROMPT: usize = 896;
+const PROMPT: PromptLimit = PromptLimit::Text { max_bytes: Some(896) };
 
 /// Tokens of context and of answer of the models above.
 const CONTEXT: usize = 131_072;
@@ -133,6 +133,7 @@ impl Transcriber for GroqTranscriber {
             max_part: MAX_PART,
             max_bytes: Some(MAX_BYTES),
             concurrency: 2,
+            prompt: PROMPT,
             segment_times: true,
             word_times: true,
             speakers: false,
@@ -144,7 +145,7 @@ impl Transcriber for GroqTranscriber {
         let manner = Manner {
             format: Format::VerboseJson,
             language: "language",
-            prompt: MAX_PROMPT,
+            prompt: PROMPT,
         };
         transcription::transcribe(&self.service, &self.info.model, manner, &request).await
     }

@@ -21,8 +21,8 @@ use crate::wire::openai::{self, Chat, FIRST_WORD};
 use crate::wire::put;
 use async_trait::async_trait;
 use audiorag_core::capability::{
-    GenerateRequest, GenerateStream, Generator, GeneratorLimits, Health, ProviderInfo, TranscribeRequest,
-    TranscribeResponse, Transcriber, TranscriberLimits,
+    GenerateRequest, GenerateStream, Generator, GeneratorLimits, Health, PromptLimit, ProviderInfo,
+    TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits,
 };
 use audiorag_core::{MediaTime, Result};
 use serde_json::json;
@@ -223,15 +223,16 @@ fn build_transcriber(ctx: &VendorContext<'_>) -> Result<Arc<dyn Transcriber>> {
 
 /// How a model wants to be asked: cookbook `migrating_from_whisper_to_gpt_transcribe` and the SDK's types, 2026-11.
 fn manner(model: &str) -> Manner {
+    let any = PromptLimit::Text { max_bytes: None };
     let (format, language, prompt) = if model.starts_with("gpt-transcribe") {
         // Takes `languages` in place of `language`, never both.
-        (Format::Json, "languages[]", usize::MAX)
+        (Format::Json, "languages[]", any)
     } else if model.contains("diarize") {
-        (Format::DiarizedJson, "language", 0)
+        (Format::DiarizedJson, "language", PromptLimit::NotTaken)
     } else if model.contains("whisper") {
-        (Format::VerboseJson, "language", usize::MAX)
+        (Format::VerboseJson, "language", any)
     } else {
-        (Format::Json, "language", usize::MAX)
+        (Format::Json, "language", any)
     };
     Manner {
         format,
@@ -266,6 +267,7 @@ impl Transcriber for OpenAiTranscriber {
             max_part: MAX_PART,
             max_bytes: Some(MAX_BYTES),
             concurrency: 4,
+            prompt: self.manner.prompt,
             segment_times: format != Format::Json,
             // Other servers do not always measure them (speaches-ai/speaches#639, vllm-project/vllm#24209).
             word_times: format == Format::VerboseJson && self.own,
@@ -411,7 +413,11 @@ mod tests {
             asked("Systran/faster-whisper-small"),
             (Format::VerboseJson, "language")
         );
-        assert_eq!(manner("gpt-4o-transcribe-diarize").prompt, 0);
+        assert_eq!(manner("gpt-4o-transcribe-diarize").prompt, PromptLimit::NotTaken);
+        assert_eq!(
+            manner("gpt-transcribe").prompt,
+            PromptLimit::Text { max_bytes: None }
+        );
     }
 
     /// What is made at OpenAI's own address, without reaching it.

@@ -13,7 +13,9 @@ pub(crate) mod answer;
     feature = "assemblyai",
     feature = "cohere",
     feature = "deepgram",
-    feature = "elevenlabs"
+    feature = "elevenlabs",
+    feature = "groq",
+    feature = "openai"
 ))]
 pub(crate) mod audio;
 #[cfg(any(feature = "groq", feature = "openai"))]

@@ -4,7 +4,7 @@
 
 use crate::listening::{loud, request, wav_in};
 use crate::setup::{CANARY, Setup, checked, needs_a_key, refusals, unhealthy};
-use audiorag_core::capability::{Health, TranscribeRequest, TranscribeResponse, Transcriber};
+use audiorag_core::capability::{Health, PromptLimit, TranscribeRequest, TranscribeResponse, Transcriber};
 use audiorag_core::{ErrorKind, MediaTime, Result, Span};
 use audiorag_providers::vendors::find;
 use audiorag_testkit::http::{Reply, Request, Server};
@@ -194,13 +194,13 @@ async fn language_and_terms_are_passed_on() {
         prompt: Some("Ada Lovelace, AudioRAG".to_owned()),
         ..request()
     };
-    transcriber(&setup)
-        .unwrap()
-        .transcribe(request.clone())
-        .await
-        .unwrap();
+    let made = transcriber(&setup).unwrap();
+    assert_eq!(made.limits().prompt, PromptLimit::Terms { max_terms: 1_000 });
+    made.transcribe(request.clone()).await.unwrap();
     setup.model = Some("universal-2");
-    transcriber(&setup).unwrap().transcribe(request).await.unwrap();
+    let made = transcriber(&setup).unwrap();
+    assert_eq!(made.limits().prompt, PromptLimit::NotTaken);
+    made.transcribe(request).await.unwrap();
     let sent = server.requests();
     let bodies = [1, 4].map(|number: usize| serde_json::from_slice::<Value>(&sent[number].body).unwrap());
     assert_eq!(bodies[0]["language_code"], "pt");
@@ -375,6 +375,10 @@ async fn a_failed_job_is_an_error_and_forgotten() {
         // Neither the job nor the look at it is repeated.
         assert_eq!(server.requests().len(), 3);
     }
+    let server = vendor(move |id| failed(id, &format!("no such key: {CANARY}"))).await;
+    let error = transcribe(&setup(&server, None)).await.unwrap_err();
+    checked(&error, ErrorKind::Input);
+    assert!(error.to_string().contains("no such key: ***"), "{error}");
     let silence = "language_detection cannot be performed on files with no spoken audio.";
     let server = vendor(move |id| failed(id, silence)).await;
     let answer = transcribe(&setup(&server, None)).await.unwrap();

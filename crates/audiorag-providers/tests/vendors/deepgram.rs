@@ -4,7 +4,7 @@
 
 use crate::listening::{loud, request, wav_in};
 use crate::setup::{CANARY, Setup, checked, needs_a_key, refusals, unhealthy};
-use audiorag_core::capability::{Health, TranscribeRequest, TranscribeResponse, Transcriber};
+use audiorag_core::capability::{Health, PromptLimit, TranscribeRequest, TranscribeResponse, Transcriber};
 use audiorag_core::{ErrorKind, MediaTime, Result, Span};
 use audiorag_providers::vendors::find;
 use audiorag_testkit::http::{Reply, Request, Server};
@@ -91,13 +91,13 @@ async fn language_and_terms_are_passed_on() {
         prompt: Some("Ada Lovelace, AudioRAG".to_owned()),
         ..request()
     };
-    transcriber(&setup)
-        .unwrap()
-        .transcribe(asked.clone())
-        .await
-        .unwrap();
+    let made = transcriber(&setup).unwrap();
+    assert_eq!(made.limits().prompt, PromptLimit::Terms { max_terms: 100 });
+    made.transcribe(asked.clone()).await.unwrap();
     setup.model = Some("nova-2");
-    transcriber(&setup).unwrap().transcribe(asked).await.unwrap();
+    let made = transcriber(&setup).unwrap();
+    assert_eq!(made.limits().prompt, PromptLimit::NotTaken);
+    made.transcribe(asked).await.unwrap();
     let targets: Vec<String> = server.requests().iter().map(|sent| sent.target.clone()).collect();
     assert!(
         targets[0].ends_with("&language=pt-BR&keyterm=Ada+Lovelace&keyterm=AudioRAG"),

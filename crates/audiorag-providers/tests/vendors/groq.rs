@@ -80,6 +80,21 @@ async fn whisper_is_asked_for_segments_and_words() {
 }
 
 #[tokio::test]
+async fn a_part_beyond_the_limit_is_refused_before_it_is_sent() {
+    let server = Server::scripted([]).await;
+    let setup = Setup::new("groq").at(&server, "/openai/v1");
+    let transcriber = setup.transcriber().unwrap();
+    let seconds = transcriber.limits().max_part.as_millis() as usize / 1_000 + 1;
+    let long = TranscribeRequest {
+        samples: vec![0.0; SAMPLE_RATE as usize * seconds].into(),
+        ..part("")
+    };
+    let error = transcriber.transcribe(long).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Input);
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
 async fn answers_are_chat_completions_with_room_for_thoughts() {
     let server = Server::scripted([stream(CHAT)]).await;
     let setup = Setup::new("groq")
@@ -132,6 +147,14 @@ async fn failures_inside_the_stream_are_failures() {
         assert_eq!(error.kind(), kind, "{event}");
         keeps_secrets(&error);
     }
+    // One that quotes the key.
+    let echo = json!({"error": {"message": format!("bad {CANARY}"), "code": "invalid_api_key"}}).to_string();
+    let server = Server::scripted([events(&[("", &echo)])]).await;
+    let generator = Setup::new("groq").at(&server, "/openai/v1").generator().unwrap();
+    let error = answer(&*generator).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Auth);
+    assert!(error.report().contains("bad ***"), "{}", error.report());
+    keeps_secrets(&error);
 }
 
 const REFUSALS: &[Refusal] = &[

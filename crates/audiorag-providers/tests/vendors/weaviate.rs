@@ -391,6 +391,21 @@ async fn failures_are_told_apart() {
         r#"{"error":[{"message":"MESSAGE"}]}"#,
     )
     .await;
+    let echo = json!({"errors": [{"message": format!("bad key {CANARY}")}]});
+    let state = Mutex::new(StandIn::default());
+    let server = Server::answering(move |_, request| match request.path() {
+        "/v1/graphql" => ok(&echo),
+        _ => state.lock().unwrap().answer(request),
+    })
+    .await;
+    let store = at(&server.url(""));
+    store.prepare(&Collection::new(4, 0).space).await.unwrap();
+    let error = store.count(&Selector::All).await.unwrap_err();
+    let shown = format!("{error:?} {}", error.report());
+    assert!(
+        shown.contains("bad key ***") && !shown.contains(CANARY),
+        "{shown}"
+    );
     let server = running().await;
     bad_input_is_not_sent(&*at(&server.url("")), &server).await;
     let health = at(&server.url("")).health_check().await;

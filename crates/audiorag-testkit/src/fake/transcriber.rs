@@ -4,7 +4,8 @@ use super::{Script, health, info, lock};
 use crate::synth::Random;
 use async_trait::async_trait;
 use audiorag_core::capability::{
-    Health, ProviderInfo, TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits, Usage,
+    Health, PromptLimit, ProviderInfo, TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits,
+    Usage,
 };
 use audiorag_core::model::{PartTranscript, SAMPLE_RATE, Segment, TimeQuality, Word};
 use audiorag_core::{MediaTime, Result, Span};
@@ -107,6 +108,7 @@ impl Default for FakeTranscriber {
                 max_part: MediaTime::from_seconds(120),
                 max_bytes: None,
                 concurrency: 4,
+                prompt: PromptLimit::NotTaken,
                 segment_times: true,
                 word_times: false,
                 speakers: false,

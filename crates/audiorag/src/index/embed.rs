@@ -35,7 +35,7 @@ pub(crate) async fn embed(
         .collect();
     let batches = futures_util::stream::iter(calls)
         .take_until(stop.clone().cancelled_owned())
-        .buffer_unordered(limits.concurrency.max(1));
+        .buffer_unordered(embedder.concurrency());
     let mut batches = pin!(batches);
     let mut computed = 0;
     let mut failure: Option<Error> = None;

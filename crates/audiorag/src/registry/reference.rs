@@ -1,7 +1,9 @@
 //! The page about vendors, made from their own table and from the limits that each of them declares.
 
 use crate::settings::Key;
-use audiorag_core::capability::{EmbedderLimits, GeneratorLimits, StoreLimits, TranscriberLimits};
+use audiorag_core::capability::{
+    EmbedderLimits, GeneratorLimits, PromptLimit, StoreLimits, TranscriberLimits,
+};
 use audiorag_core::{Result, Secret};
 use audiorag_providers::http::{HttpClient, HttpSettings};
 use audiorag_providers::vendors::{self, Capability, Model, SettingKind, Unit, Vendor, VendorContext};
@@ -219,8 +221,18 @@ fn of_transcriber(limits: &TranscriberLimits) -> String {
     } else {
         format!("languages {}", limits.languages.join(", "))
     };
+    let prompt = match limits.prompt {
+        PromptLimit::NotTaken => "takes no prompt".to_owned(),
+        PromptLimit::Text { max_bytes: None } => "takes a prompt".to_owned(),
+        PromptLimit::Text {
+            max_bytes: Some(bytes),
+        } => format!("takes a prompt of up to {bytes} bytes"),
+        PromptLimit::Terms { max_terms } => {
+            format!("takes a prompt as up to {max_terms} terms, separated by commas")
+        }
+    };
     format!(
-        "The default model returns {returned}; parts of {} are sent, at most {}{bytes}; {languages}",
+        "The default model returns {returned}; it {prompt}; parts of {} are sent, at most {}{bytes}; {languages}",
         limits.preferred_part, limits.max_part
     )
 }

@@ -37,7 +37,7 @@ impl Registry {
 
     pub(super) fn vendor_generator(&self, id: &str) -> Result<Option<Arc<dyn Generator>>> {
         let model = self.settings.generation.model.as_str();
-        self.make(id, |vendor| vendor.generate, model, None, Purpose::Query)
+        self.make(id, |vendor| vendor.generate, model, None, Purpose::Answer)
     }
 
     /// A vendor's capability, or `None` when `id` is not a vendor's.
@@ -64,9 +64,9 @@ impl Registry {
         #[cfg(not(feature = "http"))]
         let _ = purpose;
         #[cfg(feature = "http")]
-        let http = match purpose {
-            Purpose::Query => self.http()?.interactive(),
-            Purpose::Bulk => self.http()?.clone(),
+        let http = match purpose.patience() {
+            Some(patience) => self.http()?.interactive(patience),
+            None => self.http()?.clone(),
         };
         let context = VendorContext {
             values: &values,

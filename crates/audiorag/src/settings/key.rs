@@ -144,9 +144,10 @@ settings! {
     /// Words and names to expect, for models that take a prompt.
     SttPrompt = "stt.prompt":
         Kind::Text, Fallback::Unset("no prompt");
-    /// Parts transcribed side by side.
+    /// Parts transcribed side by side. A number given here counts as it is for vendors, whose plans differ, up to
+    /// `http.max_in_flight`; models in this process keep to what they can bear.
     SttConcurrency = "stt.concurrency":
-        Kind::Integer { min: 1, max: 256 }, Fallback::Computed("the number of cores for `local`, 16 for others");
+        Kind::Integer { min: 1, max: 256 }, Fallback::Computed("the number of cores for `local`; what suits the vendor, at most 16, for others");
 
     /// Who turns text into vectors.
     EmbeddingProvider = "embedding.provider":
@@ -154,9 +155,10 @@ settings! {
     /// The embedding model.
     EmbeddingModel = "embedding.model":
         Kind::Text, Fallback::Computed("the provider's own default; `all-MiniLM-L6-v2` for `local`, which has no other");
-    /// Batches embedded side by side.
+    /// Batches embedded side by side. A number given here counts as it is for vendors, whose plans differ, up to
+    /// `http.max_in_flight`; models in this process keep to what they can bear.
     EmbeddingConcurrency = "embedding.concurrency":
-        Kind::Integer { min: 1, max: 256 }, Fallback::Computed("1 for `local`, 16 for others");
+        Kind::Integer { min: 1, max: 256 }, Fallback::Computed("1 for `local`; what suits the vendor, at most 16, for others");
     /// Components of a vector, for models that can shorten theirs and for models whose size is not known here.
     EmbeddingDimensions = "embedding.dimensions":
         Kind::Integer { min: 1, max: 65_536 }, Fallback::Unset("the model's own number");
@@ -262,7 +264,8 @@ settings! {
     /// Seconds that one attempt of a call to a vendor may take; calls that carry audio get half its length on top.
     HttpTimeoutSeconds = "http.timeout_seconds":
         Kind::Seconds { min: 0.1, max: 3600.0 }, Fallback::Value("60");
-    /// Seconds that a call may take with all its attempts and waits. Questions are given half a minute at most.
+    /// Seconds that a call may take with all its attempts and waits. Questions are given half a minute at most, models
+    /// that write an answer three minutes until they begin.
     HttpDeadlineSeconds = "http.deadline_seconds":
         Kind::Seconds { min: 0.1, max: 86_400.0 }, Fallback::Value("600");
     /// Requests to one vendor at the same time.

@@ -236,6 +236,7 @@ impl Reader<'_> {
             model: self.model(Key::SttModel, Key::SttProvider, &provider),
             language: self.optional(Key::SttLanguage),
             prompt: self.optional(Key::SttPrompt),
+            concurrency_chosen: self.values.contains_key(&Key::SttConcurrency),
             concurrency: self.integer(Key::SttConcurrency, parallel as u64) as usize,
             provider,
         }
@@ -249,6 +250,7 @@ impl Reader<'_> {
             dimensions: self
                 .optional_integer(Key::EmbeddingDimensions)
                 .map(|dimensions| dimensions as usize),
+            concurrency_chosen: self.values.contains_key(&Key::EmbeddingConcurrency),
             concurrency: self.integer(Key::EmbeddingConcurrency, parallel) as usize,
             batch: self.integer(Key::EmbeddingBatch, 32) as usize,
             provider,

@@ -207,6 +207,24 @@ fn aliases_are_read_after_our_own_names() {
 }
 
 #[test]
+fn a_number_that_somebody_chose_is_told_from_a_default() {
+    let root = TempDir::new().unwrap();
+    let settings = resolved(&sources(&root)).settings;
+    assert!(!settings.stt.concurrency_chosen && !settings.embedding.concurrency_chosen);
+    let settings = resolved(&sources(&root).with_env("AUDIORAG_STT_CONCURRENCY", "16")).settings;
+    assert!(settings.stt.concurrency_chosen && !settings.embedding.concurrency_chosen);
+    write(&root, "audiorag.toml", "[embedding]\nconcurrency = 3\n");
+    let settings = resolved(&sources(&root)).settings;
+    assert_eq!(
+        (
+            settings.embedding.concurrency,
+            settings.embedding.concurrency_chosen
+        ),
+        (3, true)
+    );
+}
+
+#[test]
 fn offline_covers_the_model_hub() {
     let root = TempDir::new().unwrap();
     assert!(

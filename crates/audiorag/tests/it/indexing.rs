@@ -5,6 +5,7 @@ use audiorag::index::{IndexEvent, IndexObserver, IndexOptions, Input};
 use audiorag::query::QueryOptions;
 use audiorag::settings::Key;
 use audiorag::{CancellationToken, ErrorKind};
+use audiorag_core::capability::PromptLimit;
 use audiorag_core::model::SourceStatus;
 use audiorag_core::{MediaTime, Stage};
 use audiorag_testkit::fake::{FakeTranscriber, HashEmbedder, MemoryVectorStore};
@@ -459,4 +460,31 @@ async fn a_language_the_model_does_not_know_is_refused_before_any_work() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("de-CH"), "{error}");
+}
+
+#[tokio::test]
+async fn what_the_transcriber_does_not_do_is_said_before_the_run() {
+    let told = async |prompt: PromptLimit, speakers, times| {
+        let transcriber = FakeTranscriber::new().with_limits(|limits| {
+            limits.prompt = prompt;
+            limits.speakers = speakers;
+            limits.segment_times = times;
+        });
+        let mut place = Place::with(transcriber);
+        place.set(Key::SttPrompt, "Ada Lovelace");
+        place.open().await.shortcomings().unwrap().join("\n")
+    };
+    assert_eq!(told(PromptLimit::Text { max_bytes: None }, false, true).await, "");
+    assert_eq!(told(PromptLimit::Terms { max_terms: 9 }, false, true).await, "");
+    let prompt = told(PromptLimit::NotTaken, false, true).await;
+    assert!(prompt.contains("takes no prompt"), "{prompt}");
+    let all = told(PromptLimit::NotTaken, true, false).await;
+    assert!(
+        all.contains("without times") && all.contains("speakers apart within a part of about 00:04"),
+        "{all}"
+    );
+
+    // Who gave no prompt is told nothing about prompts.
+    let place = Place::new();
+    assert!(place.open().await.shortcomings().unwrap().is_empty());
 }

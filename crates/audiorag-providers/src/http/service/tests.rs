@@ -3,6 +3,7 @@
 use super::super::status::kind_of_status;
 use super::super::{HttpSettings, transport::full_text};
 use super::*;
+use audiorag_core::Secret;
 use audiorag_core::retry::RetryPolicy;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -71,7 +72,7 @@ struct Scripted<F> {
 impl<F: Fn(u32) -> End + Sync> Work for Scripted<F> {
     type Output = ();
 
-    async fn run(&self, _: &Attempt<'_>, _: &Call) -> Result<(), Failure> {
+    async fn run(&self, _: Attempt<'_>, _: &Call) -> Result<(), Failure> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         attempt((self.end)(number)).await
     }
@@ -199,13 +200,41 @@ async fn the_total_deadline_is_kept() {
     assert_eq!((outcome.unwrap_err().kind(), calls), (ErrorKind::Unavailable, 1));
 }
 
+/// A service that takes its time.
+struct Slow(Duration);
+
+impl Work for Slow {
+    type Output = ();
+
+    async fn run(&self, _: Attempt<'_>, _: &Call) -> Result<(), Failure> {
+        tokio::time::sleep(self.0).await;
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_an_answer_says_how_long() {
+    let http = HttpClient::new(&HttpSettings::default()).unwrap();
+    // As calls to generators are: a server of one's own may read the prompt for two minutes.
+    let call = Call::post("x").timeout(Duration::from_mins(2));
+    let slow = Slow(Duration::from_secs(100));
+    for (longest, answers) in [(30, false), (180, true)] {
+        let http = http.interactive(Duration::from_secs(longest));
+        let service = http.service("openai", "http://127.0.0.1:9").unwrap().build();
+        let started = Instant::now();
+        let outcome = service.persist(&call, &slow).await;
+        assert_eq!(outcome.is_ok(), answers, "{longest} s");
+        assert!(started.elapsed() <= Duration::from_secs(longest));
+    }
+}
+
 /// A service that takes a moment to refuse.
 struct Dead(Arc<AtomicU32>);
 
 impl Work for Dead {
     type Output = ();
 
-    async fn run(&self, _: &Attempt<'_>, _: &Call) -> Result<(), Failure> {
+    async fn run(&self, _: Attempt<'_>, _: &Call) -> Result<(), Failure> {
         self.0.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(50)).await;
         attempt(End::Refused).await
@@ -246,12 +275,18 @@ async fn a_thousand_callers_and_a_dead_provider() {
 async fn patience_outlasts_an_outage_and_haste_does_not_wait() {
     let outage = Duration::from_mins(2);
     for patient in [true, false] {
-        let service = service(|settings| settings.patient = patient);
+        let service = service(|settings| {
+            settings.patient = patient;
+            // The wait for the breaker is no attempt, yet a probe that fails is one.
+            settings.retry.max_attempts = 20;
+        });
         let started = Instant::now();
-        // Somebody else's calls open the breaker.
-        for _ in 0..3 {
-            let _ = run(&service, Replay::Creates, &[End::Refused]).await;
+        // Somebody else's calls opened the breaker.
+        let breaker = &service.inner.gates.breaker;
+        for _ in 0..5 {
+            breaker.enter().unwrap().sick();
         }
+        assert!(breaker.peek().is_some());
         let work = Scripted {
             made: AtomicU32::new(0),
             end: |_| {
@@ -264,17 +299,16 @@ async fn patience_outlasts_an_outage_and_haste_does_not_wait() {
         };
         let call = Call::post("x").replay(Replay::Free);
         let outcome = service.persist(&call, &work).await;
+        let made = work.made.into_inner();
         if patient {
-            // The wait for the breaker is no attempt, yet a probe that fails is one.
-            match outcome {
-                Ok(_) => assert!(started.elapsed() > outage),
-                Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable),
-            }
+            assert_eq!(outcome.unwrap().requests, made);
+            assert!(started.elapsed() > outage && made > 1, "{made}");
+            assert!(breaker.enter().is_ok(), "the probe that came through closed it");
         } else {
             let error = outcome.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unavailable);
             assert!(error.retry_after().is_some());
-            assert!(started.elapsed() < Duration::from_secs(10));
+            assert_eq!((made, started.elapsed()), (0, Duration::ZERO));
         }
     }
 }
@@ -362,7 +396,7 @@ fn keys_are_neither_shown_nor_accepted_broken() {
     let key = Secret::new("canary-key");
     let service = builder().bearer(&key).unwrap().build();
     assert!(!format!("{service:?}").contains("canary"));
-    assert_eq!(service.inner.scrub("bad key canary-key!"), "bad key ***!");
+    assert_eq!(service.inner.secrets.scrub("bad key canary-key!"), "bad key ***!");
     let error = builder().bearer(&Secret::new("canary\nkey")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Auth);
     assert!(!error.report().contains("canary"));

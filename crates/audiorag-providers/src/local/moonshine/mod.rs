@@ -12,7 +12,8 @@ use super::runtime::Runtime;
 use super::{VENDOR, blocking};
 use async_trait::async_trait;
 use audiorag_core::capability::{
-    Health, ProviderInfo, TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits, Usage,
+    Health, PromptLimit, ProviderInfo, TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits,
+    Usage,
 };
 use audiorag_core::model::{PartTranscript, SAMPLE_RATE, Segment};
 use audiorag_core::{Error, MediaTime, Result, align};
@@ -140,6 +141,7 @@ impl Transcriber for MoonshineTranscriber {
             max_part: MediaTime::from_seconds(120),
             max_bytes: None,
             concurrency: self.concurrency,
+            prompt: PromptLimit::NotTaken,
             segment_times: true,
             word_times: false,
             speakers: false,

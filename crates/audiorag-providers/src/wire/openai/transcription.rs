@@ -7,10 +7,11 @@
 
 use super::languages;
 use crate::http::{Call, Field, Reply, Service};
-use crate::wire::wav;
-use audiorag_core::capability::{TranscribeRequest, TranscribeResponse, Usage};
+use crate::wire::audio::{encoded, primary};
+use audiorag_core::capability::{PromptLimit, TranscribeRequest, TranscribeResponse, Usage};
 use audiorag_core::model::{PartTranscript, Segment, Suspicion, TimeQuality, Word};
 use audiorag_core::{Error, MediaTime, Result, Span, align};
+use bytes::Bytes;
 use serde::Deserialize;
 
 /// The most bytes of audio in a request. OpenAI and Groq count 26,214,400 bytes of the whole body (a 413 in
@@ -59,8 +60,8 @@ pub(crate) struct Manner {
     pub(crate) format: Format,
     /// The field for the expected language: `language`, or `languages[]` for gpt-transcribe.
     pub(crate) language: &'static str,
-    /// The most bytes of prompt it takes; zero when it takes none.
-    pub(crate) prompt: usize,
+    /// What it makes of a prompt.
+    pub(crate) prompt: PromptLimit,
 }
 
 /// Transcribes a part. One without speech costs no call.
@@ -73,8 +74,9 @@ pub(crate) async fn transcribe(
     if request.speech.is_empty() {
         return Ok(TranscribeResponse::default());
     }
+    let wav = encoded(request, MAX_PART).await?;
     let answer = service
-        .send(&call(model, manner, request), |reply| read(reply, request))
+        .send(&call(model, manner, request, wav), |reply| read(reply, request))
         .await?;
     let (transcript, tokens) = answer.value;
     Ok(TranscribeResponse {
@@ -89,9 +91,9 @@ pub(crate) async fn transcribe(
 }
 
 /// The call that transcribes `request`.
-fn call(model: &str, manner: Manner, request: &TranscribeRequest) -> Call {
+fn call(model: &str, manner: Manner, request: &TranscribeRequest, wav: Bytes) -> Call {
     let mut fields = vec![
-        Field::File("file", "part.wav", "audio/wav", wav::encode(&request.samples)),
+        Field::File("file", "part.wav", "audio/wav", wav),
         Field::Text("model", model.to_owned()),
         Field::Text("response_format", manner.format.as_str().to_owned()),
     ];
@@ -107,14 +109,13 @@ fn call(model: &str, manner: Manner, request: &TranscribeRequest) -> Call {
     }
     if let Some(language) = &request.language {
         // ISO 639-1: regions are not understood.
-        let primary = language.split('-').next().unwrap_or_default();
-        fields.push(Field::Text(manner.language, primary.to_lowercase()));
+        fields.push(Field::Text(manner.language, primary(language)));
     }
     if let Some(prompt) = request.prompt.as_deref().map(str::trim)
-        && manner.prompt > 0
+        && let PromptLimit::Text { max_bytes } = manner.prompt
         && !prompt.is_empty()
     {
-        let end = prompt.floor_char_boundary(manner.prompt);
+        let end = prompt.floor_char_boundary(max_bytes.unwrap_or(usize::MAX));
         fields.push(Field::Text(
             "prompt",
             prompt.get(..end).unwrap_or_default().to_owned(),
