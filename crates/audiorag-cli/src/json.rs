@@ -247,7 +247,7 @@ pub(crate) fn plan(plan: &IndexPlan) -> Value {
         "transcriber": plan.transcriber,
         "embedder": plan.embedder,
         "cost": plan.cost().map(Money::as_usd),
-        "saved": plan.saved().map(Money::as_usd),
+        "saved": plan.saved().as_usd(),
     })
 }
 

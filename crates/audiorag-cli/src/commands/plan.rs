@@ -46,13 +46,14 @@ pub(super) fn show(printer: &Printer, plan: &IndexPlan) -> Result<ExitStatus> {
             failed.source, failed.kind, failed.message
         ))?;
     }
-    let total = plan.cost().map_or_else(
-        || "at a cost that is not known".to_owned(),
-        |cost| format!("for {cost} at most"),
-    );
+    let total = match plan.cost() {
+        None => "at a cost that is not known".to_owned(),
+        Some(Money::ZERO) => "at no cost".to_owned(),
+        Some(cost) => format!("for {cost} at most"),
+    };
     let saved = match plan.saved() {
-        Some(saved) if saved > Money::ZERO => format!("; what is stored saves {saved}"),
-        _ => String::new(),
+        Money::ZERO => String::new(),
+        saved => format!("; what is stored saves {saved}"),
     };
     let working = plan
         .sources

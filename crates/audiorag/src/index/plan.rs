@@ -72,9 +72,9 @@ impl IndexPlan {
         self.calls().map(|calls| calls.needed.cost).sum()
     }
 
-    /// What stored transcripts and vectors save; `None` where a price is unknown.
-    pub fn saved(&self) -> Option<Money> {
-        self.calls().map(|calls| calls.saved.cost).sum()
+    /// What stored transcripts and vectors save, as far as prices are known.
+    pub fn saved(&self) -> Money {
+        self.calls().filter_map(|calls| calls.saved.cost).sum()
     }
 
     /// Audio that would be sent to speech-to-text.
