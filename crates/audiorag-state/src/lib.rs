@@ -13,10 +13,12 @@ mod db;
 mod entity;
 mod fault;
 mod filter;
+mod garbage;
 mod hit;
 mod lexical;
 mod migration;
 mod ownership;
+mod rebuild;
 mod records;
 mod revision;
 mod source;
@@ -27,8 +29,8 @@ mod vectors;
 pub use db::StateOptions;
 pub use migration::{MigrationStep, SchemaStatus, migrate, rollback, schema_status};
 pub use records::{
-    CacheKind, CacheStats, Claim, Failure, Lease, NewChunk, NewSource, Outcome, Owner, PartRow, Retirement,
-    RevisionFacts, RevisionPlan, RevisionRecord, SourceRecord, StoredChunk,
+    CacheKind, CacheStats, Claim, Failure, Garbage, Lease, NewChunk, NewSource, Outcome, Owner, PartRow,
+    Retirement, RevisionFacts, RevisionPlan, RevisionRecord, SourceRecord, StoredChunk, Switch,
 };
 pub use vectors::EmbeddedVectorStore;
 

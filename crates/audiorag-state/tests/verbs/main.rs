@@ -11,6 +11,7 @@ mod concurrency;
 mod lexical;
 mod opening;
 mod ownership;
+mod rebuild;
 mod revisions;
 mod sources;
 mod vectors;
