@@ -6,6 +6,7 @@ mod commands;
 mod help;
 mod index;
 mod query;
+mod reindex;
 mod settings;
 mod setup;
 mod world;
