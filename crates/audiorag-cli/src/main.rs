@@ -37,7 +37,7 @@ fn listen(interrupt: &Interrupt) {
     let end = |interrupt: &Interrupt, status: ExitStatus| {
         if !interrupt.request(status) {
             #[expect(clippy::exit, reason = "a second signal ends the program at once")]
-            std::process::exit(i32::from(status.code()));
+            std::process::exit(i32::from(interrupt.status().unwrap_or(status).code()));
         }
     };
     #[cfg(unix)]

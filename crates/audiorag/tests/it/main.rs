@@ -5,6 +5,7 @@
 )]
 
 mod answers;
+mod ending;
 mod indexing;
 mod reindexing;
 mod support;
