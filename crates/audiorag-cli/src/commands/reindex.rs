@@ -96,12 +96,11 @@ fn print(printer: &Printer, what: Reindex, plan: &ReindexPlan) -> Result<()> {
     }
     let skipped = plan.sources.iter().filter(|source| source.skip.is_some()).count();
     let made = count(plan.sources.len() - skipped, "source");
-    let detail = match what {
-        Reindex::Retranscribe => audio(plan.parts(), plan.audio()),
-        _ => {
-            let vectors: usize = plan.sources.iter().map(|source| source.new_vectors).sum();
-            format!("{} to embed", count(vectors, "text"))
-        }
+    let detail = if what == Reindex::Retranscribe {
+        audio(plan.parts(), plan.audio())
+    } else {
+        let vectors: usize = plan.sources.iter().map(|source| source.new_vectors).sum();
+        format!("{} to embed", count(vectors, "text"))
     };
     printer.line(format_args!("{made} to make anew, {skipped} to skip: {detail}"))
 }

@@ -158,16 +158,14 @@ impl Indexer {
         let filled = self.fill(draft, parts.duration).await?;
         stages
             .run(Stage::Publish, async {
-                match recipe.again {
-                    None => state.publish_revision(lease, revision, filled.status()).await,
-                    Some(_) => {
-                        let Config { hash, json } = recipe.config;
-                        let json = json.to_string();
-                        state
-                            .publish_revision_as(lease, revision, filled.status(), hash, &json)
-                            .await
-                    }
+                if recipe.again.is_none() {
+                    return state.publish_revision(lease, revision, filled.status()).await;
                 }
+                let Config { hash, json } = recipe.config;
+                let json = json.to_string();
+                state
+                    .publish_revision_as(lease, revision, filled.status(), hash, &json)
+                    .await
             })
             .await?;
         self.retire_replaced(stages).await?;

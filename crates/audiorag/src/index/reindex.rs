@@ -307,24 +307,23 @@ impl Indexer {
             .await?
             .into_iter()
             .find(|unfinished| unfinished.id == revision && unfinished.verified_at.is_some());
-        let filled = match ready {
+        let filled = if let Some(ready) = ready {
             // An earlier run prepared it and could not switch.
-            Some(ready) => Filled {
+            Filled {
                 duration: ready.duration,
                 chunks: ready.chunk_count as usize,
                 embedded: 0,
                 suspicious: 0,
-            },
-            None => {
-                state.copy_parts(lease, live.id, revision).await?;
-                let filled = self.fill(draft, live.duration).await?;
-                if !publish {
-                    state.mark_verified(lease, revision).await?;
-                    // Until the switch, what answers queries is what answered them before.
-                    state.set_status(lease, status_of(live)).await?;
-                }
-                filled
             }
+        } else {
+            state.copy_parts(lease, live.id, revision).await?;
+            let filled = self.fill(draft, live.duration).await?;
+            if !publish {
+                state.mark_verified(lease, revision).await?;
+                // Until the switch, what answers queries is what answered them before.
+                state.set_status(lease, status_of(live)).await?;
+            }
+            filled
         };
         let mut parts = PartsReport {
             duration: live.duration,
@@ -442,7 +441,7 @@ impl Indexer {
             .filter(|revision| wanted.contains(&revision.source_id))
             .filter_map(|revision| read_config(revision).ok()?.get(REQUEST)?.as_u64())
             .min();
-        let millis = earliest.map_or_else(now, |millis| millis);
+        let millis = earliest.unwrap_or_else(now);
         Ok(SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
     }
 
