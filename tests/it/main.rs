@@ -23,5 +23,6 @@ mod rerun;
 mod sandbox;
 mod settings;
 mod shared;
+mod signals;
 mod snapshots;
 mod vendors;

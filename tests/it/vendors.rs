@@ -12,13 +12,13 @@ const SAID: &str = "It was the best of times. It was the worst of times. It was 
 const DIMENSIONS: usize = 1536;
 
 /// The server and the runtime that it lives on.
-struct Vendor {
-    server: Server,
+pub(crate) struct Vendor {
+    pub(crate) server: Server,
     _runtime: Runtime,
 }
 
 impl Vendor {
-    fn answering(handler: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) fn answering(handler: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> Self {
         let runtime = Runtime::new().unwrap();
         let server = runtime.block_on(Server::answering(handler));
         Self {
@@ -32,13 +32,14 @@ impl Vendor {
         Self::answering(|_, request| work(request))
     }
 
-    fn count(&self, path: &str) -> usize {
+    /// How many requests there were for a path.
+    pub(crate) fn count(&self, path: &str) -> usize {
         let requests = self.server.requests();
         requests.iter().filter(|request| request.path() == path).count()
     }
 
     /// A user who moved speech-to-text, embeddings and answers here.
-    fn sandbox(&self) -> Sandbox {
+    pub(crate) fn sandbox(&self) -> Sandbox {
         let mut sandbox = Sandbox::without_models();
         sandbox.set("OPENAI_API_KEY", CANARY);
         sandbox.set("OPENAI_BASE_URL", self.server.url("/v1"));
@@ -51,7 +52,8 @@ impl Vendor {
     }
 }
 
-fn work(request: &Request) -> Reply {
+/// What a vendor that works replies.
+pub(crate) fn work(request: &Request) -> Reply {
     assert_eq!(
         request.header("authorization"),
         Some(format!("Bearer {CANARY}").as_str()),

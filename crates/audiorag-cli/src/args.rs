@@ -121,6 +121,8 @@ pub(crate) enum Command {
     Setup(Setup),
     /// Make recordings searchable
     Index(Index),
+    /// Make indexed sources anew: cut, embedded or transcribed again
+    Reindex(Reindex),
     /// Ask a question, get an answer with citations
     Query(Question),
     /// Find passages
@@ -156,6 +158,8 @@ pub(crate) enum Command {
     Cache(Cache),
     /// Show what calls to providers cost
     Cost(Cost),
+    /// Remove what nobody needs any more
+    Gc(Gc),
     /// Show settings and where they come from
     #[command(subcommand)]
     Config(Config),
@@ -273,6 +277,49 @@ impl Index {
             }
         }
         flags
+    }
+}
+
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["rechunk", "reembed", "retranscribe"]))]
+pub(crate) struct Reindex {
+    /// Ids, starts of ids, paths or URLs
+    #[arg(value_name = "SOURCE", required_unless_present_any = ["all", "reembed"])]
+    pub(crate) sources: Vec<String>,
+    /// All sources, as --reembed takes without being told
+    #[arg(long, conflicts_with = "sources")]
+    pub(crate) all: bool,
+    /// Cut the stored transcripts again, with today's chunk settings
+    #[arg(long)]
+    pub(crate) rechunk: bool,
+    /// Switch the whole index to the embedding model that is set, at once
+    #[arg(long)]
+    pub(crate) reembed: bool,
+    /// Transcribe the files again, although their transcripts are here
+    #[arg(long)]
+    pub(crate) retranscribe: bool,
+    /// Show what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Gc {
+    /// Keep what was used within this time, such as 30d, 12h or 0s
+    #[arg(long, value_name = "AGE")]
+    pub(crate) older_than: Option<String>,
+    /// Show what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+impl Gc {
+    /// The settings that flags give.
+    pub(crate) fn settings(&self) -> BTreeMap<Key, String> {
+        self.older_than
+            .iter()
+            .map(|age| (Key::GcRetention, age.clone()))
+            .collect()
     }
 }
 

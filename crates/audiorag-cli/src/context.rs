@@ -7,7 +7,7 @@ use crate::printer::Printer;
 use audiorag::core::model::Filter;
 use audiorag::settings::{Key, LogFormat, Resolution, Settings, Sources};
 use audiorag::state::{SourceRecord, StateOptions};
-use audiorag::{AudioRag, Error, Providers, Result};
+use audiorag::{AudioRag, Builder, Error, Providers, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -110,19 +110,31 @@ impl Context {
 
     /// Opens the index for reading. Without a database there is nothing to read.
     pub(crate) async fn open_existing(&self) -> Result<AudioRag> {
-        let path = &self.settings().database.path;
-        if !path.exists() {
-            return Err(Error::not_found(format!(
-                "nothing is indexed yet: there is no database at {}",
-                path.display()
-            ))
-            .with_hint("run `audiorag index PATH`, or name another database with --database-url"));
-        }
-        AudioRag::builder(self.settings().clone())
+        self.existing()?
             .with_providers(self.providers.clone())
             .for_reading()
             .open()
             .await
+    }
+
+    /// Opens the index to change what is in it. Without a database there is nothing to change.
+    pub(crate) async fn open_to_change(&self) -> Result<AudioRag> {
+        self.existing()?
+            .with_providers(self.providers.clone())
+            .open()
+            .await
+    }
+
+    fn existing(&self) -> Result<Builder> {
+        let path = &self.settings().database.path;
+        if path.exists() {
+            return Ok(AudioRag::builder(self.settings().clone()));
+        }
+        Err(Error::not_found(format!(
+            "nothing is indexed yet: there is no database at {}",
+            path.display()
+        ))
+        .with_hint("run `audiorag index PATH`, or name another database with --database-url"))
     }
 
     /// How to open the database.

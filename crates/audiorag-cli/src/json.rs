@@ -5,9 +5,10 @@ use audiorag::core::budget::Amounts;
 use audiorag::core::model::{Citation, Hit, TimeQuality};
 use audiorag::core::{MediaTime, Money, Stage};
 use audiorag::doctor::Check;
+use audiorag::gc::GcReport;
 use audiorag::index::{
-    FailedSource, IndexEvent, IndexPlan, IndexReport, IndexedSource, PlannedCalls, SkippedSource,
-    SourceOutcome,
+    FailedSource, IndexEvent, IndexPlan, IndexReport, IndexedSource, PlannedCalls, ReindexPlan,
+    SkippedSource, SourceOutcome,
 };
 use audiorag::prices::Prices;
 use audiorag::query::{QueryReply, SearchReply};
@@ -170,6 +171,7 @@ fn outcome(outcome: &SourceOutcome) -> (&'static str, Value) {
         SourceOutcome::Indexed(source) => ("indexed", indexed(source)),
         SourceOutcome::Skipped(source) => ("skipped", skipped(source)),
         SourceOutcome::Empty(source) => ("empty", indexed(source)),
+        SourceOutcome::Prepared(source) => ("prepared", indexed(source)),
         SourceOutcome::Failed(source) => ("failed", failed(source)),
     }
 }
@@ -212,6 +214,7 @@ pub(crate) fn summary(report: &IndexReport) -> Value {
         "indexed": report.indexed.iter().map(indexed).collect::<Vec<_>>(),
         "skipped": report.skipped.iter().map(skipped).collect::<Vec<_>>(),
         "empty": report.empty.iter().map(indexed).collect::<Vec<_>>(),
+        "prepared": report.prepared.iter().map(indexed).collect::<Vec<_>>(),
         "failed": report.failed.iter().map(failed).collect::<Vec<_>>(),
         "not_started": report.not_started,
         "cancelled": report.cancelled,
@@ -306,6 +309,48 @@ pub(crate) fn prices(prices: &Prices) -> Value {
         })
         .collect();
     json!({"prices": models})
+}
+
+/// `reindex --dry-run --json`.
+pub(crate) fn reindex_plan(plan: &ReindexPlan) -> Value {
+    let sources: Vec<Value> = plan
+        .sources
+        .iter()
+        .map(|source| {
+            json!({
+                "source": source.source,
+                "source_id": source.source_id.as_str(),
+                "skip": source.skip,
+                "parts": source.parts,
+                "audio": seconds(source.audio),
+                "chunks": source.chunks,
+                "new_vectors": source.new_vectors,
+            })
+        })
+        .collect();
+    json!({
+        "sources": sources,
+        "parts": plan.parts(),
+        "audio": seconds(plan.audio()),
+        "sends_audio": plan.sends_audio,
+    })
+}
+
+/// `gc --json`.
+pub(crate) fn garbage(report: &GcReport) -> Value {
+    json!({
+        "dry_run": report.dry_run,
+        "revisions": report.revisions,
+        "revisions_left": report.revisions_left,
+        "part_transcripts": report.cache.part_transcripts,
+        "part_bytes": report.cache.part_bytes,
+        "embeddings": report.cache.embeddings,
+        "embedding_bytes": report.cache.embedding_bytes,
+        "work_dirs": report.work_dirs,
+        "work_dir_bytes": report.work_dir_bytes,
+        "notes": report.notes,
+        "note_bytes": report.note_bytes,
+    })
 }
 
 /// `doctor --json`.

@@ -31,26 +31,37 @@ fn main() -> ExitCode {
     )
 }
 
-/// Turns the first signal into a request to end, and the second one into the end.
+/// Turns the first signal into a request to end, and the second one into the end. From its return on no signal is
+/// missed, however close it follows another one.
 fn listen(interrupt: &Interrupt) {
-    let end = |interrupt: Interrupt, status: ExitStatus| {
+    let end = |interrupt: &Interrupt, status: ExitStatus| {
         if !interrupt.request(status) {
             #[expect(clippy::exit, reason = "a second signal ends the program at once")]
-            std::process::exit(i32::from(status.code()));
+            std::process::exit(i32::from(interrupt.status().unwrap_or(status).code()));
         }
     };
-    let on_interrupt = interrupt.clone();
-    tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
-            end(on_interrupt.clone(), ExitStatus::Interrupted);
-        }
-    });
     #[cfg(unix)]
-    if let Ok(mut terminations) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        let on_termination = interrupt.clone();
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        for (kind, status) in [
+            (SignalKind::interrupt(), ExitStatus::Interrupted),
+            (SignalKind::terminate(), ExitStatus::Terminated),
+        ] {
+            let Ok(mut signals) = signal(kind) else { continue };
+            let interrupt = interrupt.clone();
+            tokio::spawn(async move {
+                while signals.recv().await.is_some() {
+                    end(&interrupt, status);
+                }
+            });
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        let interrupt = interrupt.clone();
         tokio::spawn(async move {
-            while terminations.recv().await.is_some() {
-                end(on_termination.clone(), ExitStatus::Terminated);
+            while tokio::signal::ctrl_c().await.is_ok() {
+                end(&interrupt, ExitStatus::Interrupted);
             }
         });
     }

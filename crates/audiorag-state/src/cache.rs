@@ -17,9 +17,11 @@ use std::collections::{HashMap, HashSet};
 
 /// Keys in one statement.
 const KEYS: usize = 500;
-/// Holds for a row `t` of `part_transcript` that no live or unfinished revision uses.
+/// Holds for a row `t` of `part_transcript` that no live or unfinished revision uses. An unfinished one may need any
+/// transcript of its recording: that a part is there is seen a moment before it is written down.
 const UNUSED_TRANSCRIPT: &str = "NOT EXISTS (SELECT 1 FROM part p JOIN revision r ON r.id = p.revision_id
-    WHERE p.part_key = t.part_key AND r.state IN ('building', 'live'))";
+    WHERE p.part_key = t.part_key AND r.state IN ('building', 'live'))
+    AND t.content_hash NOT IN (SELECT b.content_hash FROM revision b WHERE b.state = 'building')";
 /// Holds for a row `e` of `embedding` that no live or unfinished revision and no stored vector uses.
 const UNUSED_EMBEDDING: &str = "NOT EXISTS (SELECT 1 FROM vector v WHERE v.embedding_id = e.id)
     AND NOT EXISTS (SELECT 1 FROM chunk c JOIN revision r ON r.id = c.revision_id

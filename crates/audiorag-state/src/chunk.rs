@@ -75,6 +75,8 @@ impl State {
                         entity::revision::Column::ChunkCount,
                         Expr::value(chunks.len() as i64),
                     )
+                    // What was found complete in the store were the vectors of the chunks before.
+                    .col_expr(entity::revision::Column::VerifiedAt, Expr::value(None::<i64>))
                     .exec(&tx)
                     .await?;
                 tx.commit().await?;

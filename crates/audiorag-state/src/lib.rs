@@ -13,11 +13,13 @@ mod db;
 mod entity;
 mod fault;
 mod filter;
+mod garbage;
 mod hit;
 mod journal;
 mod lexical;
 mod migration;
 mod ownership;
+mod rebuild;
 mod records;
 mod revision;
 mod source;
@@ -29,8 +31,9 @@ pub use db::StateOptions;
 pub use journal::{CallEnd, CallId, CostBy, CostRow, CostWindow, NewCall, Opening, Settlement};
 pub use migration::{MigrationStep, SchemaStatus, migrate, rollback, schema_status};
 pub use records::{
-    CacheKind, CacheStats, Claim, Failure, Lease, NewChunk, NewSource, NewTranscript, Outcome, Owner,
-    PartRow, Retirement, RevisionFacts, RevisionPlan, RevisionRecord, SourceRecord, StoredChunk,
+    CacheKind, CacheStats, Claim, Failure, Garbage, Lease, NewChunk, NewSource, NewTranscript, Outcome,
+    Owner, PartRow, Retirement, RevisionFacts, RevisionPlan, RevisionRecord, SourceRecord, StoredChunk,
+    Switch,
 };
 pub use vectors::EmbeddedVectorStore;
 

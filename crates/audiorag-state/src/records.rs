@@ -195,8 +195,35 @@ pub struct RevisionRecord {
     pub language: Option<String>,
     /// Its chunks.
     pub chunk_count: u64,
+    /// When it was begun.
+    pub created_at: SystemTime,
+    /// When its vectors were found complete in the store, for one that waits to be published with others.
+    pub verified_at: Option<SystemTime>,
     /// When it became visible.
     pub published_at: Option<SystemTime>,
+}
+
+/// What became of the attempt to switch all sources to another embedding space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// These sources have these revisions now; none when all were in the space already.
+    Done(Vec<(SourceId, RevisionId)>),
+    /// Nothing was changed: these sources have no verified revision in the space yet.
+    Waiting(Vec<SourceId>),
+}
+
+/// What nobody needs any more: what [`State::garbage`](crate::State::garbage) counts and
+/// [`State::collect_garbage`](crate::State::collect_garbage) removes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Garbage {
+    /// Transcripts of parts.
+    pub part_transcripts: u64,
+    /// Their size.
+    pub part_bytes: u64,
+    /// Vectors.
+    pub embeddings: u64,
+    /// Their size.
+    pub embedding_bytes: u64,
 }
 
 /// A revision that was replaced, dropped or deleted, and whose vectors have still to go.

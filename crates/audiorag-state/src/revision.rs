@@ -17,8 +17,8 @@ use sea_orm::{
 };
 
 /// Values of `revision.state`.
-const BUILDING: &str = "building";
-const LIVE: &str = "live";
+pub(crate) const BUILDING: &str = "building";
+pub(crate) const LIVE: &str = "live";
 const RETIRED: &str = "retired";
 
 impl State {
@@ -162,7 +162,9 @@ impl State {
     /// revision again changes nothing but the status.
     ///
     /// # Errors
-    /// [`Cancelled`](audiorag_core::ErrorKind::Cancelled) when the lease was lost.
+    /// [`Cancelled`](audiorag_core::ErrorKind::Cancelled) when the lease was lost,
+    /// [`Config`](audiorag_core::ErrorKind::Config) when other sources are live in another embedding space, with
+    /// which this revision could not be searched.
     pub async fn publish_revision(
         &self,
         lease: &Lease,
@@ -173,32 +175,7 @@ impl State {
             .explain("publish a revision", async {
                 let tx = self.db.begin().await?;
                 fence(&tx, lease).await?;
-                let source = entity::source::Entity::find_by_id(lease.source_id.as_str())
-                    .one(&tx)
-                    .await?
-                    .ok_or_else(crate::source::gone)?;
-                if source.active_revision != Some(revision.0) {
-                    unfinished(&tx, lease, revision).await?;
-                    if let Some(old) = source.active_revision {
-                        retire(&tx, RevisionId(old)).await?;
-                    }
-                    tx.execute_raw(sql(
-                        "UPDATE revision SET state = $2, published_at = $3 WHERE id = $1",
-                        [revision.0.into(), LIVE.into(), now().into()],
-                    ))
-                    .await?;
-                }
-                tx.execute_raw(sql(
-                    "UPDATE source SET active_revision = $2, status = $3, failure_stage = NULL,
-                     failure_kind = NULL, failure_message = NULL,
-                     duration_ms = (SELECT duration_ms FROM revision WHERE id = $2) WHERE id = $1",
-                    [
-                        lease.source_id.as_str().into(),
-                        revision.0.into(),
-                        status.as_str().into(),
-                    ],
-                ))
-                .await?;
+                publish(&tx, lease, revision, status).await?;
                 tx.commit().await?;
                 Ok(())
             })
@@ -235,6 +212,7 @@ impl State {
         self.db
             .explain("forget a retired revision", async {
                 let tx = self.db.begin().await?;
+                crate::garbage::note_use(&tx, "r.id = $1", retirement.revision.0.into()).await?;
                 entity::revision::Entity::delete_many()
                     .filter(entity::revision::Column::Id.eq(retirement.revision.0))
                     .filter(entity::revision::Column::State.eq(RETIRED))
@@ -295,6 +273,63 @@ impl State {
     }
 }
 
+/// Makes a revision the live one of its source. Called inside the transaction of a verb, behind its fence.
+pub(crate) async fn publish(
+    tx: &DatabaseTransaction,
+    lease: &Lease,
+    revision: RevisionId,
+    status: SourceStatus,
+) -> Attempt<()> {
+    let source = entity::source::Entity::find_by_id(lease.source_id.as_str())
+        .one(tx)
+        .await?
+        .ok_or_else(crate::source::gone)?;
+    if source.active_revision != Some(revision.0) {
+        unfinished(tx, lease, revision).await?;
+        refuse_mixture(tx, lease, revision).await?;
+        if let Some(old) = source.active_revision {
+            retire(tx, RevisionId(old)).await?;
+        }
+        tx.execute_raw(sql(
+            "UPDATE revision SET state = $2, published_at = $3 WHERE id = $1",
+            [revision.0.into(), LIVE.into(), now().into()],
+        ))
+        .await?;
+    }
+    tx.execute_raw(sql(
+        "UPDATE source SET active_revision = $2, status = $3, failure_stage = NULL,
+         failure_kind = NULL, failure_message = NULL,
+         duration_ms = (SELECT duration_ms FROM revision WHERE id = $2) WHERE id = $1",
+        [
+            lease.source_id.as_str().into(),
+            revision.0.into(),
+            status.as_str().into(),
+        ],
+    ))
+    .await?;
+    Ok(())
+}
+
+/// Refuses to make a revision live beside those of another space. A run that began before the index was switched to
+/// another embedding model ends here.
+async fn refuse_mixture(tx: &DatabaseTransaction, lease: &Lease, revision: RevisionId) -> Attempt<()> {
+    let other = tx
+        .query_one_raw(sql(
+            "SELECT s.fingerprint FROM revision new, revision r JOIN space s ON s.id = r.space_id
+             WHERE new.id = $2 AND new.chunk_count > 0 AND r.state = $3 AND r.chunk_count > 0
+             AND r.source_id <> $1 AND r.space_id <> new.space_id LIMIT 1",
+            [lease.source_id.as_str().into(), revision.0.into(), LIVE.into()],
+        ))
+        .await?;
+    let Some(row) = other else { return Ok(()) };
+    let space: String = row.try_get_by_index(0)?;
+    Err(Error::config(format!(
+        "the index was switched to the embedding model {space} while this source was being embedded with another"
+    ))
+    .with_hint("run the same command again with that model; its transcript is kept")
+    .into())
+}
+
 async fn insert(
     tx: &DatabaseTransaction,
     lease: &Lease,
@@ -322,7 +357,7 @@ async fn insert(
 }
 
 /// Takes a revision out of use and leaves word that its vectors have to go.
-async fn retire(tx: &DatabaseTransaction, revision: RevisionId) -> Attempt<()> {
+pub(crate) async fn retire(tx: &DatabaseTransaction, revision: RevisionId) -> Attempt<()> {
     tx.execute_raw(sql(
         "UPDATE revision SET state = $2 WHERE id = $1",
         [revision.0.into(), RETIRED.into()],
@@ -357,7 +392,10 @@ pub(crate) async fn unfinished(
         })
 }
 
-fn record(row: entity::revision::Model, space: audiorag_core::model::EmbeddingSpace) -> RevisionRecord {
+pub(crate) fn record(
+    row: entity::revision::Model,
+    space: audiorag_core::model::EmbeddingSpace,
+) -> RevisionRecord {
     RevisionRecord {
         id: RevisionId(row.id),
         source_id: SourceId::from_stored(row.source_id),
@@ -368,6 +406,8 @@ fn record(row: entity::revision::Model, space: audiorag_core::model::EmbeddingSp
         duration: MediaTime::from_millis(row.duration_ms.max(0) as u64),
         language: row.language,
         chunk_count: row.chunk_count.max(0) as u64,
+        created_at: instant(row.created_at),
+        verified_at: row.verified_at.map(instant),
         published_at: row.published_at.map(instant),
     }
 }

@@ -254,6 +254,7 @@ impl State {
                     [id.as_str().into(), now().into()],
                 ))
                 .await?;
+                crate::garbage::note_use(&tx, "r.source_id = $1", id.as_str().into()).await?;
                 entity::source::Entity::delete_by_id(id.as_str())
                     .exec(&tx)
                     .await?;

@@ -4,11 +4,13 @@
 //! Each stage is a function of what it needs, in a file of its own. Between two commit points nothing is
 //! visible and nothing is lost: whatever ends a run, the next one goes on from the last commit.
 
+mod build;
 mod discover;
 mod embed;
 mod event;
 mod identify;
 mod plan;
+mod reindex;
 mod stage;
 mod store;
 mod transcribe;
@@ -19,31 +21,32 @@ pub use event::{
 };
 pub(crate) use identify::blocking;
 pub use plan::{IndexPlan, PlannedCalls, PlannedSource};
-pub(crate) use store::{Verification, retire};
+pub use reindex::{Reindex, ReindexOptions, ReindexPlan, ReindexedSource};
+pub(crate) use store::{Verification, retire_everywhere};
 pub(crate) use transcribe::SpeechSettings;
 
 use crate::guard::Guarded;
 use crate::operation;
 use audiorag_core::capability::{Embedder, Transcriber, VectorStore};
-use audiorag_core::chunking::{self, ChunkSettings};
-use audiorag_core::id::{ChunkId, ConfigHash, ContentHash, EmbeddingKey, KeyHasher, OperationId};
-use audiorag_core::model::{Discovered, Media, SourceStatus};
+use audiorag_core::chunking::ChunkSettings;
+use audiorag_core::id::{ContentHash, OperationId, SourceId};
+use audiorag_core::model::Discovered;
 use audiorag_core::{Error, ErrorKind, Money, Result, Stage};
-use audiorag_state::{
-    Claim, CostBy, CostWindow, Failure, Lease, NewChunk, Outcome, RevisionFacts, RevisionPlan, State,
-};
+use audiorag_state::{Claim, CostBy, CostWindow, Failure, Lease, Outcome, SourceRecord, State};
+use build::{Config, Recipe};
 use futures_util::StreamExt as _;
-use identify::{Identity, Target};
+use identify::Identity;
 use stage::Stages;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-use store::SourceFacts;
+use std::time::{Duration, Instant, SystemTime};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 /// How long a claim lives without renewal.
 const LEASE: Duration = Duration::from_mins(1);
+/// How the reason begins for which a source is left to another process.
+const BUSY: &str = "in progress";
 
 /// What the user asked of one run.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +73,26 @@ pub(crate) struct IndexSettings {
     pub(crate) verification: Verification,
     pub(crate) verify_attempts: u32,
     pub(crate) verify_wait: Duration,
+}
+
+/// A source to be worked on.
+enum Task {
+    /// Found by its file, or not found.
+    Found(Result<Discovered>),
+    /// Known already.
+    Again(Box<SourceRecord>),
+}
+
+/// What is done to sources.
+enum Job<'a> {
+    /// Whatever is needed for what was found.
+    Index(&'a IndexOptions),
+    /// Cut anew.
+    Rechunk,
+    /// Embedded for another space, and not yet published.
+    Reembed,
+    /// Transcribed again, unless that was done since this moment.
+    Retranscribe(SystemTime),
 }
 
 /// Works through sources.
@@ -115,28 +138,38 @@ impl Indexer {
         observer: &dyn IndexObserver,
         cancel: &CancellationToken,
     ) -> Result<IndexReport> {
-        let started = Instant::now();
-        self.refuse_other_spaces().await?;
-        self.store.prepare(self.embedder.space()).await?;
-        retire(&self.state, &self.store).await?;
+        let space = self.embedder.space();
+        refuse_other_spaces(&self.state, &space.fingerprint()).await?;
+        self.store.prepare(space).await?;
+        retire_everywhere(&self.state, &self.store, Some(space)).await?;
         let found = blocking(move || Ok(discover::discover(&inputs, &selection))).await?;
         observer.event(IndexEvent::Discovered { sources: found.len() });
+        let tasks = found.into_iter().map(Task::Found).collect();
+        Ok(self
+            .run(operation_id, tasks, &Job::Index(options), observer, cancel)
+            .await)
+    }
+
+    /// Works through `tasks`, some of them side by side.
+    async fn run(
+        &self,
+        operation_id: OperationId,
+        tasks: Vec<Task>,
+        job: &Job<'_>,
+        observer: &dyn IndexObserver,
+        cancel: &CancellationToken,
+    ) -> IndexReport {
+        let started = Instant::now();
         let halt = CancellationToken::new();
-        let total = found.len();
-        let outcomes: Vec<Option<SourceOutcome>> = futures_util::stream::iter(found)
-            .map(|item| {
+        let total = tasks.len();
+        let outcomes: Vec<Option<SourceOutcome>> = futures_util::stream::iter(tasks)
+            .map(|task| {
                 let halt = &halt;
                 async move {
                     if halt.is_cancelled() || cancel.is_cancelled() {
                         return None;
                     }
-                    let outcome = match item {
-                        Ok(found) => self.one_source(&found, options, observer, halt, cancel).await,
-                        Err(error) => {
-                            let name = error.source_name().unwrap_or_default().to_owned();
-                            SourceOutcome::Failed(FailedSource::new(name, &error))
-                        }
-                    };
+                    let outcome = self.one_source(task, job, observer, halt, cancel).await;
                     observer.event(IndexEvent::SourceFinished {
                         source: source_of(&outcome).to_owned(),
                         outcome: outcome.clone(),
@@ -148,10 +181,16 @@ impl Indexer {
             .buffered(self.settings.source_concurrency.max(1))
             .collect()
             .await;
+        let window = CostWindow::of(&operation_id);
         let costs = self
             .state
-            .costs(CostBy::Provider, CostWindow::of(&operation_id))
-            .await?;
+            .costs(CostBy::Provider, window)
+            .await
+            .unwrap_or_else(|error| {
+                // The report is worth more than its sum.
+                tracing::warn!(error = %error.report(), "what the run cost cannot be read");
+                Vec::new()
+            });
         let mut report = IndexReport {
             operation_id,
             calls: costs.iter().map(|row| row.calls).sum(),
@@ -160,41 +199,46 @@ impl Indexer {
             indexed: Vec::new(),
             skipped: Vec::new(),
             empty: Vec::new(),
+            prepared: Vec::new(),
             failed: Vec::new(),
             not_started: total - outcomes.iter().flatten().count(),
             cancelled: cancel.is_cancelled(),
             elapsed: started.elapsed(),
         };
         for outcome in outcomes.into_iter().flatten() {
-            match outcome {
-                SourceOutcome::Indexed(source) => report.indexed.push(source),
-                SourceOutcome::Skipped(source) => report.skipped.push(source),
-                SourceOutcome::Empty(source) => report.empty.push(source),
-                SourceOutcome::Failed(source) => report.failed.push(source),
-            }
+            report.add(outcome);
         }
-        Ok(report)
-    }
-
-    /// Vectors of two models cannot be searched together: a database holds one space.
-    async fn refuse_other_spaces(&self) -> Result<()> {
-        refuse_other_spaces(&self.state, &self.embedder.space().fingerprint()).await
+        report
     }
 
     async fn one_source(
         &self,
-        found: &Discovered,
-        options: &IndexOptions,
+        task: Task,
+        job: &Job<'_>,
         observer: &dyn IndexObserver,
         halt: &CancellationToken,
         cancel: &CancellationToken,
     ) -> SourceOutcome {
-        let name = found.locator.to_string();
+        let name = match &task {
+            Task::Found(Ok(found)) => found.locator.to_string(),
+            Task::Found(Err(error)) => {
+                let name = error.source_name().unwrap_or_default().to_owned();
+                return SourceOutcome::Failed(FailedSource::new(name, error));
+            }
+            Task::Again(source) => source.locator.to_string(),
+        };
         let span = tracing::info_span!("source", source = %name);
         async {
             observer.event(IndexEvent::SourceStarted { source: name.clone() });
             let stages = Stages::new(&name, observer);
-            match self.work_through(found, options, stages, cancel).await {
+            let outcome = match (&task, job) {
+                (Task::Found(Ok(found)), Job::Index(options)) => {
+                    self.work_through(found, options, stages, cancel).await
+                }
+                (Task::Again(source), job) => self.again(source, job, stages, cancel).await,
+                _ => Err(Error::internal("a source was given to the wrong kind of work")),
+            };
+            match outcome {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     if error.stops_batch() {
@@ -216,44 +260,62 @@ impl Indexer {
         stages: Stages<'_>,
         cancel: &CancellationToken,
     ) -> Result<SourceOutcome> {
-        let config = self.config_hash(options);
+        let config = Config::new(self.config_json(options.title.as_deref()));
         let identity = stages
             .run(
                 Stage::Probe,
-                identify::identify(&self.state, found, &config, options.force),
+                identify::identify(&self.state, found, &config.hash, options.force),
             )
             .await?;
         let target = match identity {
             Identity::Work(target) => *target,
-            Identity::Unchanged(source_id, reason) => {
-                return Ok(SourceOutcome::Skipped(SkippedSource {
-                    source: stages.source().to_owned(),
-                    source_id,
-                    reason,
-                }));
-            }
+            Identity::Unchanged(source_id, reason) => return Ok(stages.skipped(&source_id, reason)),
         };
         let same_bytes = self.lock_of(&target.fingerprint.content);
         let _alone = same_bytes.lock().await;
+        let lease = match self.claim(&target.source.id, stages).await? {
+            Ok(lease) => lease,
+            Err(busy) => return Ok(busy),
+        };
+        let recipe = Recipe {
+            config: &config,
+            title: options.title.as_deref(),
+            again: None,
+        };
+        let (target, lease, recipe) = (&target, &lease, &recipe);
+        let work = self.keeping(lease, cancel, |cancel| async move {
+            let content = &target.fingerprint.content;
+            if !options.force
+                && identify::is_current(&self.state, &target.source, content, &recipe.config.hash).await?
+            {
+                // Somebody else finished it while we waited.
+                return Ok(stages.skipped(&target.source.id, "unchanged"));
+            }
+            self.build(lease, target, recipe, stages, &cancel).await
+        });
+        let outcome = work.await;
+        self.release(lease, outcome).await
+    }
+
+    /// Claims a source, or says who has it.
+    async fn claim(
+        &self,
+        source_id: &SourceId,
+        stages: Stages<'_>,
+    ) -> Result<std::result::Result<Lease, SourceOutcome>> {
         let me = operation::this_process();
         let claim = self
             .state
-            .claim(&target.source.id, &me, LEASE, &operation::may_be_alive)
+            .claim(source_id, &me, LEASE, &operation::may_be_alive)
             .await?;
-        let lease = match claim {
-            Claim::Granted(lease) => lease,
-            Claim::Busy(owner) => {
-                return Ok(SourceOutcome::Skipped(SkippedSource {
-                    source: stages.source().to_owned(),
-                    source_id: target.source.id,
-                    reason: format!("in progress by pid {} on {}", owner.pid, owner.host),
-                }));
-            }
-        };
-        let outcome = self.keeping(&lease, cancel, |cancel| {
-            self.build(&lease, &target, &config, options, stages, cancel)
-        });
-        let outcome = outcome.await;
+        Ok(match claim {
+            Claim::Granted(lease) => Ok(lease),
+            Claim::Busy(owner) => Err(stages.skipped(source_id, format!("{BUSY} by {owner}"))),
+        })
+    }
+
+    /// Gives a source back and records how the work ended.
+    async fn release(&self, lease: &Lease, outcome: Result<SourceOutcome>) -> Result<SourceOutcome> {
         let released = match &outcome {
             Ok(_) => Outcome::Done,
             Err(error) if error.kind() == ErrorKind::Cancelled => Outcome::Cancelled,
@@ -263,7 +325,7 @@ impl Indexer {
                 message: error.report(),
             }),
         };
-        match self.state.release(&lease, &released).await {
+        match self.state.release(lease, &released).await {
             // Whoever took over has the last word.
             Err(error) if error.kind() != ErrorKind::Cancelled => outcome.and(Err(error)),
             _ => outcome,
@@ -307,197 +369,10 @@ impl Indexer {
         tokio::join!(working, renewing).0
     }
 
-    async fn build(
-        &self,
-        lease: &Lease,
-        target: &Target,
-        config: &ConfigHash,
-        options: &IndexOptions,
-        stages: Stages<'_>,
-        cancel: CancellationToken,
-    ) -> Result<SourceOutcome> {
-        let (state, source_id) = (&self.state, &target.source.id);
-        let name = || stages.source().to_owned();
-        if !options.force
-            && identify::is_current(state, &target.source, &target.fingerprint.content, config).await?
-        {
-            // Somebody else finished it while we waited.
-            let reason = "unchanged".to_owned();
-            return Ok(SourceOutcome::Skipped(SkippedSource {
-                source: name(),
-                source_id: source_id.clone(),
-                reason,
-            }));
-        }
-        let media = stages.run(Stage::Probe, probe(target)).await?;
-        let title = options.title.clone().or_else(|| media.title.clone());
-        let shown_title = title
-            .clone()
-            .unwrap_or_else(|| target.source.locator.default_title());
-        state
-            .update_media(lease, &target.fingerprint, &media, Some(&shown_title))
-            .await?;
-        let plan = RevisionPlan {
-            content: target.fingerprint.content.clone(),
-            config: config.clone(),
-            config_json: self.config_json(options).to_string(),
-            space: self.embedder.space().clone(),
-        };
-        let revision = state.begin_revision(lease, &plan).await?;
-
-        // Loading takes more memory for a moment than the loaded model: better now than beside the transcriber.
-        self.warm.get_or_init(|| self.embedder.warm_up()).await;
-        state.set_status(lease, SourceStatus::Transcribing).await?;
-        let parts = stages
-            .run(
-                Stage::Transcribe,
-                transcribe::Transcription {
-                    state,
-                    transcriber: &self.transcriber,
-                    settings: &self.settings.speech,
-                    lease,
-                    revision,
-                    target,
-                }
-                .run(media.duration, stages, &cancel),
-            )
-            .await?;
-        state.set_status(lease, SourceStatus::Transcribed).await?;
-
-        let (facts, chunks, suspicious) = stages
-            .run(Stage::Chunk, async {
-                let mut transcript = state.transcript(revision).await?;
-                transcript.duration = parts.duration;
-                let language = transcript.language.clone().or_else(|| media.language.clone());
-                let pieces = chunking::chunk(
-                    &transcript,
-                    &self.settings.chunks,
-                    title.as_deref(),
-                    media.date.as_deref(),
-                );
-                let chunks: Vec<NewChunk> = pieces
-                    .into_iter()
-                    .map(|chunk| NewChunk {
-                        id: ChunkId::of(source_id, revision, chunk.index, chunk.span, &chunk.text),
-                        embedding_key: EmbeddingKey::of(&chunk.embedded_text(), self.embedder.space()),
-                        chunk,
-                    })
-                    .collect();
-                let facts = RevisionFacts {
-                    duration: parts.duration,
-                    language,
-                };
-                state.save_chunks(lease, revision, &facts, &chunks).await?;
-                let suspicious = transcript
-                    .segments
-                    .iter()
-                    .filter(|s| s.suspicion.is_some())
-                    .count();
-                Ok((facts, chunks, suspicious))
-            })
-            .await?;
-
-        let mut embedded = 0;
-        if !chunks.is_empty() {
-            state.set_status(lease, SourceStatus::Embedding).await?;
-            let batch = self.settings.embedding_batch;
-            embedded = stages
-                .run(
-                    Stage::Embed,
-                    embed::embed(state, &self.embedder, batch, lease, &chunks, &cancel),
-                )
-                .await?;
-            state.set_status(lease, SourceStatus::Embedded).await?;
-            let facts = SourceFacts {
-                source_id: source_id.clone(),
-                revision,
-                title: shown_title,
-                language: facts.language.clone(),
-                date: media.day(),
-            };
-            stages
-                .run(Stage::Store, store::upsert(state, &self.store, &facts, &chunks))
-                .await?;
-            let IndexSettings {
-                verification,
-                verify_attempts,
-                verify_wait,
-                ..
-            } = self.settings;
-            let expected = chunks.len() as u64;
-            let verify = store::verify(
-                &self.store,
-                &facts,
-                expected,
-                verification,
-                verify_attempts,
-                verify_wait,
-                stages,
-            );
-            stages.run(Stage::Verify, verify).await?;
-        }
-        let status = if chunks.is_empty() {
-            SourceStatus::Empty
-        } else {
-            SourceStatus::Completed
-        };
-        stages
-            .run(Stage::Publish, state.publish_revision(lease, revision, status))
-            .await?;
-        stages.run(Stage::Retire, retire(state, &self.store)).await?;
-
-        let report = IndexedSource {
-            source: name(),
-            source_id: source_id.clone(),
-            revision,
-            duration: parts.duration,
-            chunks: chunks.len(),
-            transcribed_parts: parts.transcribed,
-            reused_parts: parts.reused,
-            silent_parts: parts.silent,
-            embedded_chunks: embedded,
-            reused_embeddings: chunks.len() - embedded,
-            suspicious_segments: suspicious,
-        };
-        Ok(if chunks.is_empty() {
-            SourceOutcome::Empty(report)
-        } else {
-            SourceOutcome::Indexed(report)
-        })
-    }
-
-    /// The settings that shape a revision, as data.
-    fn config_json(&self, options: &IndexOptions) -> serde_json::Value {
-        serde_json::json!({
-            "audio": self.settings.speech.split.fingerprint(),
-            "transcriber": self.transcriber.info().fingerprint(),
-            "language": self.settings.speech.language,
-            "prompt": self.settings.speech.prompt,
-            "chunking": self.settings.chunks.fingerprint(),
-            "embedder": self.embedder.info().fingerprint(),
-            "space": self.embedder.space().fingerprint(),
-            "title": options.title,
-        })
-    }
-
-    fn config_hash(&self, options: &IndexOptions) -> ConfigHash {
-        // serde_json keeps object keys sorted, so equal settings give equal text.
-        ConfigHash::from_stored(
-            KeyHasher::new("config/1")
-                .text(&self.config_json(options).to_string())
-                .finish(),
-        )
-    }
-
     fn lock_of(&self, content: &ContentHash) -> Arc<tokio::sync::Mutex<()>> {
         let mut locks = self.in_work.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(locks.entry(content.clone()).or_default())
     }
-}
-
-async fn probe(target: &Target) -> Result<Media> {
-    let path = target.path.clone();
-    blocking(move || audiorag_audio::probe(&path)).await
 }
 
 /// Refuses a database whose live vectors belong to another model than the configured one.
@@ -514,15 +389,17 @@ pub(crate) async fn refuse_other_spaces(state: &State, configured: &str) -> Resu
              {configured}"
         ))
         .with_hint(
-            "set AUDIORAG_EMBEDDING_PROVIDER and AUDIORAG_EMBEDDING_MODEL back, or index into another database \
-             with AUDIORAG_DATABASE_URL",
+            "run `audiorag reindex --reembed` to switch the whole index to that model, or set \
+             AUDIORAG_EMBEDDING_PROVIDER and AUDIORAG_EMBEDDING_MODEL back",
         )),
     }
 }
 
 fn source_of(outcome: &SourceOutcome) -> &str {
     match outcome {
-        SourceOutcome::Indexed(source) | SourceOutcome::Empty(source) => &source.source,
+        SourceOutcome::Indexed(source) | SourceOutcome::Empty(source) | SourceOutcome::Prepared(source) => {
+            &source.source
+        }
         SourceOutcome::Skipped(source) => &source.source,
         SourceOutcome::Failed(source) => &source.source,
     }

@@ -30,6 +30,7 @@
 
 pub mod doctor;
 pub mod export;
+pub mod gc;
 mod guard;
 pub mod index;
 #[cfg(feature = "local")]
@@ -55,7 +56,10 @@ use audiorag_core::id::{OperationId, SourceId};
 use audiorag_core::model::Transcript;
 use audiorag_state::{SourceRecord, State, StateOptions};
 use guard::Run;
-use index::{IndexObserver, IndexOptions, IndexPlan, IndexReport, Indexer, Input, Selection};
+use index::{
+    IndexObserver, IndexOptions, IndexPlan, IndexReport, Indexer, Input, ReindexOptions, ReindexPlan,
+    Selection,
+};
 use query::{AnswerMode, Querier, QueryOptions, QueryReply, SearchReply};
 use registry::{Purpose, Registry};
 use settings::Settings;
@@ -143,6 +147,42 @@ impl AudioRag {
             .await
     }
 
+    /// Makes indexed sources anew: cut again, embedded for another model, or transcribed again.
+    ///
+    /// Failures of single sources are in the report. A change of the embedding model becomes visible for all sources
+    /// at once; when one of them fails or the run is interrupted, the old model stays in use, the report has the
+    /// others as `prepared`, and the next run goes on from there.
+    ///
+    /// # Errors
+    /// As for [`index`](Self::index); [`Input`](ErrorKind::Input) when only some sources are to change to another
+    /// embedding model, and [`Config`](ErrorKind::Config) when the vector store cannot hold its vectors beside those
+    /// of the old one.
+    pub async fn reindex(
+        &self,
+        options: ReindexOptions,
+        observer: &dyn IndexObserver,
+        cancel: CancellationToken,
+    ) -> Result<IndexReport> {
+        let operation_id = operation::new_operation_id();
+        let span = tracing::info_span!("reindex", operation_id = %operation_id);
+        async {
+            let run = Run::new(operation_id.clone(), self.settings.budget.per_run);
+            let indexer = self.indexer(Some(&run))?;
+            operation::close_calls_of_the_dead(&self.state).await?;
+            indexer.reindex(operation_id, &options, observer, &cancel).await
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// What [`reindex`](Self::reindex) would do. Nothing is written and nothing is called.
+    ///
+    /// # Errors
+    /// As for [`reindex`](Self::reindex).
+    pub async fn plan_reindex(&self, options: &ReindexOptions) -> Result<ReindexPlan> {
+        self.indexer(None)?.plan_reindex(options).await
+    }
+
     /// What the configured speech-to-text does not return or heed, in sentences for the user: better known before a
     /// long run than found in its results.
     ///
@@ -227,7 +267,20 @@ impl AudioRag {
     /// [`State`](ErrorKind::State) when the database cannot be written.
     pub async fn delete(&self, id: &SourceId) -> Result<()> {
         self.state.delete_source(id).await?;
-        index::retire(&self.state, &self.registry.store(&self.state, Purpose::Bulk)?).await
+        let store = self.registry.store(&self.state, Purpose::Bulk)?;
+        index::retire_everywhere(&self.state, &store, None).await?;
+        Ok(())
+    }
+
+    /// Removes what nobody needs any more: vectors of replaced revisions at once, transcripts, vectors and notes of
+    /// jobs when their last use is longer ago than the setting `gc.retention`. With `dry_run` nothing is changed.
+    ///
+    /// # Errors
+    /// [`State`](ErrorKind::State) when the database cannot be written, and when the vector store cannot be made.
+    pub async fn gc(&self, dry_run: bool) -> Result<gc::GcReport> {
+        let store = self.registry.store(&self.state, Purpose::Bulk)?;
+        let retention = self.settings.gc.retention;
+        gc::run(&self.state, &store, &self.settings.work_dir, retention, dry_run).await
     }
 
     /// Checks everything that is configured. `deep` also compares the vector store with the state.

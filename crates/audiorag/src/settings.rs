@@ -165,6 +165,8 @@ pub struct Settings {
     pub vendors: VendorSettings,
     /// How sources are found and worked on.
     pub index: IndexSettings,
+    /// When what nobody needs is removed.
+    pub gc: GcSettings,
     /// Messages.
     pub log: LogSettings,
 }
@@ -347,6 +349,14 @@ pub struct IndexSettings {
     pub hidden: bool,
     /// How long an interrupted run waits for the parts in flight.
     pub grace: Duration,
+}
+
+/// When what nobody needs is removed.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct GcSettings {
+    /// How long transcripts and vectors are kept after their last use.
+    pub retention: Duration,
 }
 
 /// Messages.

@@ -1,7 +1,11 @@
 //! Temporary files of a run.
 
+use crate::operation;
+use audiorag_core::id::KeyHasher;
 use audiorag_core::{Error, Result};
+use audiorag_state::Owner;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// A directory of our own below the configured work directory, removed with everything in it when the guard is
 /// dropped: on success, on an error, on a panic and on cancellation alike.
@@ -30,7 +34,7 @@ impl WorkDir {
         std::fs::create_dir_all(parent).map_err(failed)?;
         // tempfile gives directories mode 0700 on Unix.
         let directory = tempfile::Builder::new()
-            .prefix("run-")
+            .prefix(&prefix())
             .tempdir_in(parent)
             .map_err(failed)?;
         Ok(Self {
@@ -66,6 +70,60 @@ impl Drop for WorkDir {
             Err(_) => remove(),
         }
     }
+}
+
+/// `run-`, this machine, this process and when it began: enough to tell later whether its owner is gone.
+fn prefix() -> String {
+    let me = operation::this_process();
+    format!("run-{}-{}-{}-", machine(&me.host), me.pid, me.started_at)
+}
+
+/// A host's name in few letters that fit into any file name.
+fn machine(host: &str) -> String {
+    let mut name = KeyHasher::new("host/1").text(host).finish();
+    name.truncate(8);
+    name
+}
+
+/// The work directories in `parent` that nobody will remove: those of dead processes of this machine, and, since
+/// nothing is known of processes elsewhere, those that were last written before `moment`.
+pub(crate) fn left_behind(parent: &Path, moment: SystemTime) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(parent) else {
+        return Vec::new();
+    };
+    let host = operation::this_process().host;
+    entries
+        .flatten()
+        .filter(|entry| {
+            let name = entry.file_name();
+            let Some(rest) = name.to_str().and_then(|name| name.strip_prefix("run-")) else {
+                return false;
+            };
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                return false;
+            }
+            match owner(rest, &host) {
+                Some(owner) => !operation::may_be_alive(&owner),
+                None => entry
+                    .metadata()
+                    .is_ok_and(|meta| meta.modified().is_ok_and(|modified| modified < moment)),
+            }
+        })
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// The process of this machine that a directory's name tells of.
+fn owner(rest: &str, host: &str) -> Option<Owner> {
+    let mut fields = rest.split('-');
+    if fields.next()? != machine(host) {
+        return None;
+    }
+    Some(Owner {
+        host: host.to_owned(),
+        pid: fields.next()?.parse().ok()?,
+        started_at: fields.next()?.parse().ok()?,
+    })
 }
 
 #[cfg(test)]
@@ -118,6 +176,32 @@ mod tests {
         });
         assert!(outcome.is_err());
         assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn directories_of_dead_processes_are_found_and_no_others() {
+        let parent = tempfile::tempdir().unwrap();
+        let living = WorkDir::create(parent.path()).unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let here = machine(&operation::this_process().host);
+        let dead = parent.path().join(format!("run-{here}-{}-1-x", child.id()));
+        let elsewhere = parent.path().join(format!("run-00000000-{}-1-x", child.id()));
+        let foreign = parent.path().join("jobs");
+        for folder in [&dead, &elsewhere, &foreign] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        assert_eq!(
+            left_behind(parent.path(), SystemTime::UNIX_EPOCH),
+            std::slice::from_ref(&dead)
+        );
+        let later = SystemTime::now() + std::time::Duration::from_mins(1);
+        let mut old = left_behind(parent.path(), later);
+        old.sort();
+        let mut expected = vec![dead, elsewhere];
+        expected.sort();
+        assert_eq!(old, expected);
+        assert!(living.path().is_dir());
     }
 
     #[test]

@@ -105,7 +105,7 @@ fn name(line: &[u8]) -> Result<OsString> {
 }
 
 /// The exit status of a run. What stopped it outweighs that some sources failed.
-fn status(context: &Context, report: &IndexReport) -> ExitStatus {
+pub(super) fn status(context: &Context, report: &IndexReport) -> ExitStatus {
     if report.cancelled {
         return context.interrupt.status().unwrap_or(ExitStatus::Interrupted);
     }
@@ -116,13 +116,13 @@ fn status(context: &Context, report: &IndexReport) -> ExitStatus {
         .find(|kind| Error::new(*kind, "").stops_batch());
     match stopped {
         Some(kind) => kind.into(),
-        None if report.failed.is_empty() => ExitStatus::Success,
+        None if report.failed.is_empty() && report.prepared.is_empty() => ExitStatus::Success,
         None => ExitStatus::Partial,
     }
 }
 
 /// One line for each source, then the totals.
-fn print(printer: &Printer, report: &IndexReport) -> Result<()> {
+pub(super) fn print(printer: &Printer, report: &IndexReport) -> Result<()> {
     let mut rows = Vec::new();
     let mut row = |style, outcome: &str, source: &str, detail: String| {
         rows.push(vec![printer.paint(style, outcome), source.to_owned(), detail]);
@@ -140,6 +140,9 @@ fn print(printer: &Printer, report: &IndexReport) -> Result<()> {
             &source.source,
             format!("{}, nobody speaks", source.duration),
         );
+    }
+    for source in &report.prepared {
+        row(Style::Careful, "prepared", &source.source, indexed(source));
     }
     for line in table(&rows) {
         printer.line(line)?;
@@ -172,6 +175,9 @@ fn print(printer: &Printer, report: &IndexReport) -> Result<()> {
         format!("{} empty", report.empty.len()),
         format!("{} failed", report.failed.len() - interrupted),
     ];
+    if !report.prepared.is_empty() {
+        totals.push(format!("{} prepared", report.prepared.len()));
+    }
     if interrupted > 0 {
         totals.push(format!("{interrupted} stopped"));
     }

@@ -8,12 +8,14 @@ mod db;
 mod delete;
 mod doctor;
 mod export;
+mod gc;
 mod index;
 mod list;
 #[cfg(feature = "local")]
 mod models;
 mod plan;
 mod query;
+mod reindex;
 mod search;
 mod setup;
 mod show;
@@ -44,10 +46,15 @@ pub(crate) async fn dispatch(program: Program, command: Command) -> Result<ExitS
             // takes more stack than some threads have.
             context.logged(Box::pin(index::run(&context, &args))).await
         }
+        Command::Reindex(args) => {
+            let context = program.resolve(BTreeMap::new())?;
+            context.logged(Box::pin(reindex::run(&context, &args))).await
+        }
         command => {
             let flags = match &command {
                 Command::Query(question) | Command::Search(question) => question.settings(),
                 Command::Models(action) => action.settings(),
+                Command::Gc(gc) => gc.settings(),
                 _ => BTreeMap::new(),
             };
             let context = program.resolve(flags)?;
@@ -73,15 +80,18 @@ async fn with_settings(context: &Context, command: Command) -> Result<ExitStatus
         Command::Doctor { deep } => doctor::run(context, deep).await,
         Command::Cache(action) => cache::run(context, action).await,
         Command::Cost(args) => cost::run(context, &args).await,
+        Command::Gc(args) => gc::run(context, args.dry_run).await,
         Command::Db(action) => db::run(context, action).await,
         #[cfg(feature = "local")]
         Command::Models(action) => models::run(context, action).await,
         #[cfg(not(feature = "local"))]
         Command::Models(_) => Err(Error::unsupported("local models are not part of this build")
             .with_hint("rebuild with --features local")),
-        Command::Index(_) | Command::Setup(_) | Command::Config(_) | Command::Completions { .. } => {
-            Err(Error::internal("a command was started the wrong way"))
-        }
+        Command::Index(_)
+        | Command::Reindex(_)
+        | Command::Setup(_)
+        | Command::Config(_)
+        | Command::Completions { .. } => Err(Error::internal("a command was started the wrong way")),
     }
 }
 

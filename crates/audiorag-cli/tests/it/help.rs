@@ -6,10 +6,11 @@ use audiorag_cli::ExitStatus;
 #[tokio::test]
 async fn help_of_every_command() {
     let world = World::new();
-    let commands: [&[&str]; 27] = [
+    let commands: [&[&str]; 29] = [
         &[],
         &["setup"],
         &["index"],
+        &["reindex"],
         &["query"],
         &["search"],
         &["list"],
@@ -21,6 +22,7 @@ async fn help_of_every_command() {
         &["cache"],
         &["cache", "info"],
         &["cache", "clear"],
+        &["gc"],
         &["config"],
         &["config", "show"],
         &["config", "path"],

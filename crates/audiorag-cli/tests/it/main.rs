@@ -7,6 +7,7 @@ mod cost;
 mod help;
 mod index;
 mod query;
+mod reindex;
 mod settings;
 mod setup;
 mod world;

@@ -189,7 +189,8 @@ pub(crate) fn other_space(place: &str, held: &str, wanted: &EmbeddingSpace, sett
         wanted.fingerprint()
     ))
     .with_hint(format!(
-        "go back to that embedding model, or embed everything again: set {setting} to a new name and index once more"
+        "go back to that embedding model, or embed everything again: set {setting} to a new name and run \
+         `audiorag reindex --reembed`"
     ))
 }
 

@@ -146,7 +146,13 @@ pub(crate) fn chunk(source: &SourceId, revision: RevisionId, index: u32, text: &
 
 /// Builds a revision up to its chunks: one part with a transcript, one chunk for each text.
 pub(crate) async fn build(state: &State, lease: &Lease, config: &str, texts: &[&str]) -> RevisionId {
-    let revision = state.begin_revision(lease, &plan(config)).await.unwrap();
+    build_of(state, lease, plan(config), texts).await
+}
+
+/// The same for a plan.
+pub(crate) async fn build_of(state: &State, lease: &Lease, plan: RevisionPlan, texts: &[&str]) -> RevisionId {
+    let revision = state.begin_revision(lease, &plan).await.unwrap();
+    let config = plan.config.as_str();
     let key = PartKey::from_stored(format!("part-{}-{config}", lease.source_id));
     let end = texts.len() as u64 * 1000;
     let span = Span::from_millis(0, end);
@@ -168,7 +174,7 @@ pub(crate) async fn build(state: &State, lease: &Lease, config: &str, texts: &[&
             lease,
             &key,
             &NewTranscript {
-                content: &content("x"),
+                content: &plan.content,
                 span,
                 provider: "test/m@1",
                 transcript: &transcript,

@@ -12,6 +12,7 @@ mod journal;
 mod lexical;
 mod opening;
 mod ownership;
+mod rebuild;
 mod revisions;
 mod sources;
 mod vectors;

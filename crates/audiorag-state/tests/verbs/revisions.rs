@@ -1,6 +1,6 @@
 //! Revisions: resumed, published in one step, retired through the outbox; transcripts and chunks.
 
-use crate::common::{Scratch, build, chunk, content, plan, space};
+use crate::common::{Scratch, build, build_of, chunk, content, plan, space};
 use audiorag_core::id::{ChunkId, EmbeddingKey, PartKey, RevisionId};
 use audiorag_core::model::{EmbeddingSpace, Filter, PartTranscript, Segment, SourceStatus, TimeQuality};
 use audiorag_core::{ErrorKind, MediaTime, Span};
@@ -359,7 +359,11 @@ async fn clearing_the_cache_spares_what_live_and_unfinished_revisions_need() {
     let (gone, _) = scratch.publish("/a/gone.mp3", &["gone words"]).await;
     let unfinished = scratch.add("/a/unfinished.mp3").await;
     let lease = scratch.lease(&unfinished.id).await;
-    build(state, &lease, "config", &["unfinished words"]).await;
+    let other = RevisionPlan {
+        content: content("unfinished"),
+        ..plan("config")
+    };
+    build_of(state, &lease, other, &["unfinished words"]).await;
     let rows = ["live words", "gone words", "unfinished words"]
         .map(|text| (EmbeddingKey::of(text, &space()), vec![1.0, 0.0, 0.0]));
     state

@@ -83,6 +83,8 @@ pub enum SourceOutcome {
     Skipped(SkippedSource),
     /// Nobody speaks in it.
     Empty(IndexedSource),
+    /// Its new revision is whole and becomes visible together with those of all other sources.
+    Prepared(IndexedSource),
     /// It failed; an earlier revision stays searchable.
     Failed(FailedSource),
 }
@@ -164,6 +166,9 @@ pub struct IndexReport {
     pub skipped: Vec<SkippedSource>,
     /// Nobody speaks in them.
     pub empty: Vec<IndexedSource>,
+    /// Ready in a new revision that is not visible yet, because not every source is: only when a switch to another
+    /// embedding model could not be finished.
+    pub prepared: Vec<IndexedSource>,
     /// Failed, each with its cause.
     pub failed: Vec<FailedSource>,
     /// Sources that were not started, because a failure concerned all of them or the run was cancelled.
@@ -181,21 +186,29 @@ pub struct IndexReport {
 }
 
 impl IndexReport {
+    /// Puts an outcome where it belongs.
+    pub(crate) fn add(&mut self, outcome: SourceOutcome) {
+        match outcome {
+            SourceOutcome::Indexed(source) => self.indexed.push(source),
+            SourceOutcome::Skipped(source) => self.skipped.push(source),
+            SourceOutcome::Empty(source) => self.empty.push(source),
+            SourceOutcome::Prepared(source) => self.prepared.push(source),
+            SourceOutcome::Failed(source) => self.failed.push(source),
+        }
+    }
+
+    /// Every source that something was done for.
+    fn worked(&self) -> impl Iterator<Item = &IndexedSource> {
+        self.indexed.iter().chain(&self.empty).chain(&self.prepared)
+    }
+
     /// Parts sent to speech-to-text in all.
     pub fn transcribed_parts(&self) -> u32 {
-        self.indexed
-            .iter()
-            .chain(&self.empty)
-            .map(|source| source.transcribed_parts)
-            .sum()
+        self.worked().map(|source| source.transcribed_parts).sum()
     }
 
     /// Parts whose transcript was there already in all.
     pub fn reused_parts(&self) -> u32 {
-        self.indexed
-            .iter()
-            .chain(&self.empty)
-            .map(|source| source.reused_parts)
-            .sum()
+        self.worked().map(|source| source.reused_parts).sum()
     }
 }

@@ -4,6 +4,7 @@
 //! can be sent. One of which parts are stored is decoded and split as in the run itself, so that what the stored
 //! transcripts save is exact.
 
+use super::build::Config;
 use super::discover::{self, Input, Selection};
 use super::event::FailedSource;
 use super::identify::{self, Look};
@@ -191,8 +192,8 @@ impl Indexer {
         prices: &Prices,
         planned: &mut HashSet<ContentHash>,
     ) -> Result<PlannedSource> {
-        let config = self.config_hash(options);
-        let look = identify::look(&self.state, found, &config, options.force).await?;
+        let config = Config::new(self.config_json(options.title.as_deref()));
+        let look = identify::look(&self.state, found, &config.hash, options.force).await?;
         let (source_id, path, content) = match look {
             Look::Unchanged(source, reason) => {
                 return Ok(PlannedSource::skipped(found, Some(source.id), reason));

@@ -1,6 +1,7 @@
 //! What every stage has in common: a span, a start, an end, a duration, and an error that knows where it is.
 
-use super::event::{IndexEvent, IndexObserver};
+use super::event::{IndexEvent, IndexObserver, SkippedSource, SourceOutcome};
+use audiorag_core::id::SourceId;
 use audiorag_core::{Result, Stage};
 use std::future::Future;
 use std::time::Instant;
@@ -26,6 +27,15 @@ impl<'a> Stages<'a> {
     /// Passes an event on.
     pub(crate) fn event(self, event: IndexEvent) {
         self.observer.event(event);
+    }
+
+    /// The outcome of a source for which nothing is done.
+    pub(crate) fn skipped(self, source_id: &SourceId, reason: impl Into<String>) -> SourceOutcome {
+        SourceOutcome::Skipped(SkippedSource {
+            source: self.source.to_owned(),
+            source_id: source_id.clone(),
+            reason: reason.into(),
+        })
     }
 
     /// Tells of something that is no failure.

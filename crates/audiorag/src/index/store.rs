@@ -4,8 +4,9 @@ use super::stage::Stages;
 use crate::guard::Guarded;
 use audiorag_core::capability::{Selector, VectorRecord, VectorStore};
 use audiorag_core::id::{RevisionId, SourceId};
-use audiorag_core::{Error, Result};
-use audiorag_state::{NewChunk, State};
+use audiorag_core::model::EmbeddingSpace;
+use audiorag_core::{Error, ErrorKind, Result};
+use audiorag_state::{NewChunk, Retirement, State};
 use std::time::Duration;
 
 /// What a revision's records say about their source.
@@ -109,19 +110,97 @@ pub(crate) async fn verify(
     Ok(())
 }
 
-/// Removes the vectors of replaced and deleted revisions. What fails stays in the outbox for the next run.
-pub(crate) async fn retire(state: &State, store: &Guarded<dyn VectorStore>) -> Result<()> {
+/// What became of the vectors of replaced and deleted revisions.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Retired {
+    /// Revisions whose vectors are gone.
+    pub(crate) done: u64,
+    /// Revisions whose vectors could not be removed; they stay in the outbox for the next run.
+    pub(crate) left: u64,
+}
+
+/// Removes the vectors of replaced and deleted revisions of `space`, for which the store is prepared. What fails
+/// stays in the outbox for the next run.
+pub(crate) async fn retire(
+    state: &State,
+    store: &Guarded<dyn VectorStore>,
+    space: &EmbeddingSpace,
+) -> Result<()> {
+    let mut retired = Retired::default();
     for retirement in state.pending_retirements().await? {
-        let selector = Selector::Revision(retirement.source_id.clone(), retirement.revision);
-        match store.delete(&selector).await {
-            Ok(()) => state.finish_retirement(&retirement).await?,
-            Err(error) => {
-                tracing::warn!(
-                    source_id = %retirement.source_id, revision = %retirement.revision,
-                    error = %error.report(), "old vectors could not be removed yet; the next run tries again"
-                );
-            }
+        if retirement.space == *space {
+            retire_one(state, store, &retirement, &mut retired).await?;
         }
     }
     Ok(())
+}
+
+/// Removes the vectors of all replaced and deleted revisions, whatever their space. The store has to be used by
+/// nobody else meanwhile, because it is prepared for each space in turn and for `space` in the end.
+pub(crate) async fn retire_everywhere(
+    state: &State,
+    store: &Guarded<dyn VectorStore>,
+    space: Option<&EmbeddingSpace>,
+) -> Result<Retired> {
+    let mut pending = state.pending_retirements().await?;
+    pending.sort_by_key(|retirement| retirement.space.fingerprint());
+    let (mut retired, mut prepared) = (Retired::default(), space.cloned());
+    for retirement in pending {
+        if prepared.as_ref() != Some(&retirement.space) {
+            prepared = None;
+            match store.prepare(&retirement.space).await {
+                Ok(()) => prepared = Some(retirement.space.clone()),
+                // The store holds another space in this place: the old vectors are elsewhere, in a collection that
+                // nobody names any more.
+                Err(error) if error.kind() == ErrorKind::Config => {
+                    tracing::info!(
+                        space = retirement.space.fingerprint(),
+                        "old vectors are not in this store"
+                    );
+                    state.finish_retirement(&retirement).await?;
+                    retired.done += 1;
+                    continue;
+                }
+                Err(error) => {
+                    put_off(&retirement, &error);
+                    retired.left += 1;
+                    continue;
+                }
+            }
+        }
+        retire_one(state, store, &retirement, &mut retired).await?;
+    }
+    if let Some(space) = space
+        && prepared.as_ref() != Some(space)
+    {
+        store.prepare(space).await?;
+    }
+    Ok(retired)
+}
+
+async fn retire_one(
+    state: &State,
+    store: &Guarded<dyn VectorStore>,
+    retirement: &Retirement,
+    retired: &mut Retired,
+) -> Result<()> {
+    let selector = Selector::Revision(retirement.source_id.clone(), retirement.revision);
+    match store.delete(&selector).await {
+        Ok(()) => {
+            state.finish_retirement(retirement).await?;
+            retired.done += 1;
+        }
+        Err(error) => {
+            put_off(retirement, &error);
+            retired.left += 1;
+        }
+    }
+    Ok(())
+}
+
+fn put_off(retirement: &Retirement, error: &Error) {
+    tracing::warn!(
+        source_id = %retirement.source_id, revision = %retirement.revision,
+        error = %error.report(), "old vectors could not be removed yet; the next run tries again"
+    );
 }

@@ -15,7 +15,7 @@ use audiorag_core::{Error, MediaTime, Result, Span, Stage};
 use audiorag_state::{Lease, NewTranscript, PartRow, State};
 use futures_util::StreamExt as _;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +57,8 @@ pub(crate) struct Transcription<'a> {
     pub(crate) lease: &'a Lease,
     pub(crate) revision: RevisionId,
     pub(crate) target: &'a Target,
+    /// Stored transcripts that are older than this are made again.
+    pub(crate) since: Option<SystemTime>,
 }
 
 impl Transcription<'_> {
@@ -154,6 +156,7 @@ impl Transcription<'_> {
             lease,
             revision,
             target,
+            since,
         } = self;
         if !part.has_speech() {
             state
@@ -182,7 +185,11 @@ impl Transcription<'_> {
             span: part.span,
             key: Some(key.clone()),
         };
-        if state.part_transcript(&key).await?.is_some() {
+        let known = match since {
+            Some(moment) => state.part_transcript_since(&key, moment).await?,
+            None => state.part_transcript(&key).await?,
+        };
+        if known.is_some() {
             state.record_part(lease, revision, &row).await?;
             return Ok(Done::Reused);
         }

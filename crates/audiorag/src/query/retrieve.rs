@@ -31,6 +31,8 @@ pub(crate) struct Retrieved {
     pub(crate) vector: Vec<f32>,
     /// Stages that were skipped because they failed.
     pub(crate) degraded: Vec<String>,
+    /// Whether something was found that is not in a live revision.
+    pub(crate) dropped: bool,
 }
 
 /// Searches both ways at once and fuses by reciprocal rank. Chunks that are not in a live revision are dropped:
@@ -74,6 +76,7 @@ pub(crate) async fn hybrid(
     let fused = reciprocal_rank_fusion(&[(1.0, &dense_order), (1.0, &lexical_order)], RRF_K);
     let ids: Vec<ChunkId> = fused.iter().map(|(id, _)| id.clone()).collect();
     let mut live = state.hits(&ids).await?;
+    let dropped = live.len() < ids.len();
     let hits = fused
         .into_iter()
         .filter_map(|(id, score)| {
@@ -92,6 +95,7 @@ pub(crate) async fn hybrid(
         hits,
         vector,
         degraded: Vec::new(),
+        dropped,
     })
 }
 

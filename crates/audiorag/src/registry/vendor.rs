@@ -73,7 +73,7 @@ impl Registry {
             secrets: &self.settings.vendors.secrets,
             model: Some(model).filter(|model| !model.is_empty()),
             dimensions,
-            notes: Some(&self.settings.work_dir.join("jobs")),
+            notes: Some(&self.settings.work_dir.join(crate::gc::NOTES)),
             #[cfg(feature = "http")]
             http: &http,
         };

@@ -289,6 +289,10 @@ settings! {
     IndexGraceSeconds = "index.grace_seconds":
         Kind::Seconds { min: 0.0, max: 3600.0 }, Fallback::Value("10");
 
+    /// How long transcripts and vectors that no source needs any more are kept before `audiorag gc` removes them.
+    GcRetention = "gc.retention":
+        Kind::Age, Fallback::Value("30d");
+
     /// The least important messages shown.
     LogLevel = "log.level":
         Kind::Choice(LogLevel::NAMES), Fallback::Value("warn");

@@ -1,6 +1,10 @@
 //! What values a setting takes, and how text becomes one.
 
 use super::vendor::Capability;
+use std::time::Duration;
+
+/// Seconds of a day.
+const DAY: u64 = 86_400;
 
 /// The values a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,6 +37,8 @@ pub enum Kind {
         /// The most.
         max: f64,
     },
+    /// A length of time with its unit, such as `30d`, `12h`, `90m` or `45s`.
+    Age,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// The name of a provider for a role.
@@ -59,6 +65,7 @@ impl Kind {
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
             Self::Number { min, max } => format!("a number from {min} to {max}"),
             Self::Seconds { min, max } => format!("seconds from {min} to {max}"),
+            Self::Age => "a number with its unit: 45s, 90m, 12h, 30d or 4w".to_owned(),
             Self::Choice(names) => format!("one of {}", names.join(", ")),
             Self::Provider(role) => format!("one of {}", role.names().join(", ")),
             Self::File => "a path to a file".to_owned(),
@@ -89,6 +96,34 @@ pub(super) fn number(text: &str, min: f64, max: f64) -> Option<f64> {
     text.parse()
         .ok()
         .filter(|number: &f64| number.is_finite() && (min..=max).contains(number))
+}
+
+/// Reads a length of time with its unit, up to a hundred years.
+pub(super) fn age(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds: u64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => DAY,
+        "w" => 7 * DAY,
+        _ => return None,
+    };
+    let number: u64 = number.trim().parse().ok()?;
+    number
+        .checked_mul(seconds)
+        .filter(|seconds| *seconds <= 36_525 * DAY)
+        .map(Duration::from_secs)
+}
+
+/// A length of time as [`age`] reads it, in the largest unit that fits.
+pub(super) fn show_age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let (unit, letter) = [(DAY, 'd'), (3_600, 'h'), (60, 'm')]
+        .into_iter()
+        .find(|(unit, _)| seconds.is_multiple_of(*unit))
+        .unwrap_or((1, 's'));
+    format!("{}{letter}", seconds / unit)
 }
 
 /// Reads an address and drops its trailing slash.
@@ -179,5 +214,31 @@ mod tests {
         assert_eq!(number("0.25", 0.0, 1.0), Some(0.25));
         assert_eq!(flag("ON"), Some(true));
         assert_eq!(flag("maybe"), None);
+    }
+
+    #[test]
+    fn ages_have_a_unit() {
+        let seconds = |text| age(text).map(|age| age.as_secs());
+        assert_eq!(seconds("45s"), Some(45));
+        assert_eq!(seconds("90m"), Some(5_400));
+        assert_eq!(seconds("12h"), Some(43_200));
+        assert_eq!(seconds("30d"), Some(2_592_000));
+        assert_eq!(seconds("4 w"), Some(2_419_200));
+        assert_eq!(seconds("0d"), Some(0));
+        for text in ["45s", "90m", "12h", "30d", "0d"] {
+            assert_eq!(age(text).map(show_age).as_deref(), Some(text));
+        }
+        for bad in [
+            "",
+            "d",
+            "30",
+            "-1d",
+            "1.5h",
+            "30é",
+            "99999999999999999999d",
+            "40000d",
+        ] {
+            assert_eq!(age(bad), None, "{bad}");
+        }
     }
 }

@@ -150,6 +150,15 @@ impl Reader<'_> {
         Duration::from_secs_f64(self.number(key, 0.0).max(0.0))
     }
 
+    pub(super) fn age(&mut self, key: Key) -> Duration {
+        self.parsed(
+            key,
+            kind::age,
+            |age| kind::show_age(*age),
+            Duration::from_hours(30 * 24),
+        )
+    }
+
     pub(super) fn media_time(&mut self, key: Key, fallback: f64) -> MediaTime {
         let fallback = (fallback * 1000.0).round() / 1000.0;
         MediaTime::from_seconds_f64(self.number(key, fallback)).unwrap_or_default()

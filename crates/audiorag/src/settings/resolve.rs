@@ -5,9 +5,10 @@ use super::key::{Fallback, Key};
 use super::reader::Reader;
 use super::sources::{Layers, Sources, Violation};
 use super::{
-    ChunkSettings, DatabaseSettings, EmbeddingSettings, GenerationSettings, HttpSettings, IndexSettings,
-    LogFormat, LogLevel, LogSettings, ModelRoute, ModelSettings, PullConsent, RerankerSettings,
-    RetrievalSettings, Settings, SttSettings, VectorIdFormat, VectorStoreSettings, VerifyMode,
+    ChunkSettings, DatabaseSettings, EmbeddingSettings, GcSettings, GenerationSettings, HttpSettings,
+    IndexSettings, LogFormat, LogLevel, LogSettings, ModelRoute, ModelSettings, PullConsent,
+    RerankerSettings, RetrievalSettings, Settings, SttSettings, VectorIdFormat, VectorStoreSettings,
+    VerifyMode,
 };
 use audiorag_core::retry::RetryPolicy;
 use audiorag_core::{Error, Result};
@@ -184,6 +185,9 @@ impl Reader<'_> {
                 follow_links: self.flag(Key::IndexFollowLinks, false),
                 hidden: self.flag(Key::IndexHidden, false),
                 grace: self.duration(Key::IndexGraceSeconds),
+            },
+            gc: GcSettings {
+                retention: self.age(Key::GcRetention),
             },
             log: LogSettings {
                 level: self.word(Key::LogLevel, LogLevel::parse, LogLevel::Warn),

@@ -247,7 +247,7 @@ fn bad_value(root: &TempDir, kind: Kind) -> Option<String> {
         Kind::Flag => "perhaps".to_owned(),
         Kind::Integer { max, .. } => (max + 1).to_string(),
         Kind::Number { .. } | Kind::Seconds { .. } => "-1".to_owned(),
-        Kind::Choice(_) | Kind::Provider(_) => "nonesuch".to_owned(),
+        Kind::Choice(_) | Kind::Provider(_) | Kind::Age => "nonesuch".to_owned(),
         Kind::File => root.path().join("missing").display().to_string(),
         Kind::Directory => root.path().join("file").display().to_string(),
         Kind::Database => format!("postgres://me:{CANARY}@db/audio"),

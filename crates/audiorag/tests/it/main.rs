@@ -5,6 +5,8 @@
 )]
 
 mod answers;
+mod ending;
 mod indexing;
+mod reindexing;
 mod spending;
 mod support;

@@ -1,0 +1,364 @@
+//! From a file, or from parts that are transcribed already, to a revision: the steps that every way of making one
+//! shares.
+
+use super::event::IndexedSource;
+use super::identify::{Target, blocking};
+use super::stage::Stages;
+use super::store::{SourceFacts, retire, upsert, verify};
+use super::transcribe::{PartsReport, Transcription};
+use super::{Indexer, SourceOutcome, embed};
+use crate::operation;
+use audiorag_core::chunking;
+use audiorag_core::id::{ChunkId, ConfigHash, ContentHash, EmbeddingKey, KeyHasher, RevisionId, SourceId};
+use audiorag_core::model::{EmbeddingSpace, Media, SourceStatus, Transcript};
+use audiorag_core::{Error, MediaTime, Result, Stage};
+use audiorag_state::{Lease, NewChunk, RevisionFacts, RevisionPlan};
+use serde_json::{Value, json};
+use std::time::{Duration, SystemTime};
+use tokio_util::sync::CancellationToken;
+
+/// How often a run looks whether another process is done with the same recording.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// The settings that shape a revision.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) hash: ConfigHash,
+    pub(crate) json: Value,
+}
+
+impl Config {
+    pub(crate) fn new(json: Value) -> Self {
+        // serde_json keeps object keys sorted, so equal settings give equal text.
+        let hash = ConfigHash::from_stored(KeyHasher::new("config/1").text(&json.to_string()).finish());
+        Self { hash, json }
+    }
+
+    /// What a revision of `content` is begun with.
+    pub(crate) fn plan(&self, content: &ContentHash, space: &EmbeddingSpace) -> RevisionPlan {
+        RevisionPlan {
+            content: content.clone(),
+            config: self.hash.clone(),
+            config_json: self.json.to_string(),
+            space: space.clone(),
+        }
+    }
+}
+
+/// How a revision is made from a file.
+#[derive(Clone, Debug)]
+pub(crate) struct Recipe<'a> {
+    /// What it is known by when it is published.
+    pub(crate) config: &'a Config,
+    /// The title that the user gave.
+    pub(crate) title: Option<&'a str>,
+    /// Set to transcribe again what was transcribed before.
+    pub(crate) again: Option<Again<'a>>,
+}
+
+/// A request to transcribe again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Again<'a> {
+    /// What the revision is known by until it is published: the settings, and the request.
+    pub(crate) config: &'a Config,
+    /// When it was made: transcripts made since then are used again.
+    pub(crate) since: SystemTime,
+}
+
+/// A revision whose parts are transcribed.
+#[derive(Clone, Copy)]
+pub(crate) struct Draft<'a> {
+    pub(crate) lease: &'a Lease,
+    pub(crate) source_id: &'a SourceId,
+    pub(crate) revision: RevisionId,
+    pub(crate) media: &'a Media,
+    /// The title that goes into the headers of chunks.
+    pub(crate) header: Option<&'a str>,
+    /// The title that is shown.
+    pub(crate) title: &'a str,
+    pub(crate) stages: Stages<'a>,
+    pub(crate) cancel: &'a CancellationToken,
+}
+
+/// What [`Indexer::fill`] made of a draft.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filled {
+    pub(crate) duration: MediaTime,
+    pub(crate) chunks: usize,
+    pub(crate) embedded: usize,
+    pub(crate) suspicious: usize,
+}
+
+impl Filled {
+    pub(crate) fn status(self) -> SourceStatus {
+        if self.chunks == 0 {
+            SourceStatus::Empty
+        } else {
+            SourceStatus::Completed
+        }
+    }
+}
+
+impl Indexer {
+    /// Makes a revision from a file and publishes it.
+    pub(super) async fn build(
+        &self,
+        lease: &Lease,
+        target: &Target,
+        recipe: &Recipe<'_>,
+        stages: Stages<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<SourceOutcome> {
+        let (state, source_id) = (&self.state, &target.source.id);
+        let media = stages.run(Stage::Probe, probe(target)).await?;
+        let header = recipe.title.map(str::to_owned).or_else(|| media.title.clone());
+        let title = header
+            .clone()
+            .unwrap_or_else(|| target.source.locator.default_title());
+        state
+            .update_media(lease, &target.fingerprint, &media, Some(&title))
+            .await?;
+        let content = &target.fingerprint.content;
+        let config = recipe.again.map_or(recipe.config, |again| again.config);
+        let revision = state
+            .begin_revision(lease, &config.plan(content, self.embedder.space()))
+            .await?;
+
+        // Loading takes more memory for a moment than the loaded model: better now than beside the transcriber.
+        self.warm.get_or_init(|| self.embedder.warm_up()).await;
+        state.set_status(lease, SourceStatus::Transcribing).await?;
+        self.wait_for_equal(content, revision, stages, cancel).await?;
+        let transcription = Transcription {
+            state,
+            transcriber: &self.transcriber,
+            settings: &self.settings.speech,
+            lease,
+            revision,
+            target,
+            since: recipe.again.map(|again| again.since),
+        };
+        let parts = stages
+            .run(
+                Stage::Transcribe,
+                transcription.run(media.duration, stages, cancel),
+            )
+            .await?;
+        state.set_status(lease, SourceStatus::Transcribed).await?;
+
+        let draft = Draft {
+            lease,
+            source_id,
+            revision,
+            media: &media,
+            header: header.as_deref(),
+            title: &title,
+            stages,
+            cancel,
+        };
+        let filled = self.fill(draft, parts.duration).await?;
+        stages
+            .run(Stage::Publish, async {
+                if recipe.again.is_none() {
+                    return state.publish_revision(lease, revision, filled.status()).await;
+                }
+                let Config { hash, json } = recipe.config;
+                let json = json.to_string();
+                state
+                    .publish_revision_as(lease, revision, filled.status(), hash, &json)
+                    .await
+            })
+            .await?;
+        self.retire_replaced(stages).await?;
+        Ok(outcome(draft, filled, parts))
+    }
+
+    /// Waits while another process transcribes the same bytes under another name: its transcripts serve both.
+    async fn wait_for_equal(
+        &self,
+        content: &ContentHash,
+        revision: RevisionId,
+        stages: Stages<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let me = operation::this_process();
+        let mut told = false;
+        while let Some(owner) = self
+            .state
+            .same_bytes_in_work(content, revision, &me, &operation::may_be_alive)
+            .await?
+        {
+            if !told {
+                stages.warn(format!(
+                    "waiting for {owner}, which transcribes the same recording"
+                ));
+                told = true;
+            }
+            let waited = cancel.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await;
+            if waited.is_none() {
+                return Err(Error::cancelled("interrupted while waiting for another process"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts the transcript of a draft, embeds the chunks, and writes and checks their vectors.
+    pub(super) async fn fill(&self, draft: Draft<'_>, duration: MediaTime) -> Result<Filled> {
+        let Draft {
+            lease,
+            source_id,
+            revision,
+            stages,
+            cancel,
+            ..
+        } = draft;
+        let state = &self.state;
+        let (facts, chunks, suspicious) = stages
+            .run(Stage::Chunk, async {
+                let mut transcript = state.transcript(revision).await?;
+                transcript.duration = duration;
+                let chunks = self.cut(&transcript, source_id, revision, draft.header, draft.media);
+                let facts = RevisionFacts {
+                    duration,
+                    language: transcript
+                        .language
+                        .clone()
+                        .or_else(|| draft.media.language.clone()),
+                };
+                state.save_chunks(lease, revision, &facts, &chunks).await?;
+                let suspicious = transcript
+                    .segments
+                    .iter()
+                    .filter(|s| s.suspicion.is_some())
+                    .count();
+                Ok((facts, chunks, suspicious))
+            })
+            .await?;
+        let mut filled = Filled {
+            duration,
+            chunks: chunks.len(),
+            embedded: 0,
+            suspicious,
+        };
+        if chunks.is_empty() {
+            return Ok(filled);
+        }
+        state.set_status(lease, SourceStatus::Embedding).await?;
+        let batch = self.settings.embedding_batch;
+        let embedding = embed::embed(state, &self.embedder, batch, lease, &chunks, cancel);
+        filled.embedded = stages
+            .run(Stage::Embed, self.within_grace(cancel, embedding))
+            .await?;
+        state.set_status(lease, SourceStatus::Embedded).await?;
+        let facts = SourceFacts {
+            source_id: source_id.clone(),
+            revision,
+            title: draft.title.to_owned(),
+            language: facts.language,
+            date: draft.media.day(),
+        };
+        let writing = upsert(state, &self.store, &facts, &chunks);
+        stages
+            .run(Stage::Store, self.within_grace(cancel, writing))
+            .await?;
+        let checking = verify(
+            &self.store,
+            &facts,
+            chunks.len() as u64,
+            self.settings.verification,
+            self.settings.verify_attempts,
+            self.settings.verify_wait,
+            stages,
+        );
+        stages
+            .run(Stage::Verify, self.within_grace(cancel, checking))
+            .await?;
+        Ok(filled)
+    }
+
+    /// The chunks of a transcript, with the keys of their vectors.
+    pub(super) fn cut(
+        &self,
+        transcript: &Transcript,
+        source_id: &SourceId,
+        revision: RevisionId,
+        header: Option<&str>,
+        media: &Media,
+    ) -> Vec<NewChunk> {
+        chunking::chunk(transcript, &self.settings.chunks, header, media.date.as_deref())
+            .into_iter()
+            .map(|chunk| NewChunk {
+                id: ChunkId::of(source_id, revision, chunk.index, chunk.span, &chunk.text),
+                embedding_key: EmbeddingKey::of(&chunk.embedded_text(), self.embedder.space()),
+                chunk,
+            })
+            .collect()
+    }
+
+    /// Runs `work` to its end, unless it is still under way a grace period after `cancel` fired: a provider that
+    /// does not answer must not keep a run from ending.
+    async fn within_grace<T>(
+        &self,
+        cancel: &CancellationToken,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let impatient = async {
+            cancel.cancelled().await;
+            tokio::time::sleep(self.settings.speech.grace).await;
+        };
+        tokio::select! {
+            biased;
+            outcome = work => outcome,
+            () = impatient => Err(Error::cancelled("interrupted; what is done is kept")),
+        }
+    }
+
+    /// Removes the vectors of what was replaced.
+    pub(super) async fn retire_replaced(&self, stages: Stages<'_>) -> Result<()> {
+        let retiring = retire(&self.state, &self.store, self.embedder.space());
+        stages.run(Stage::Retire, retiring).await
+    }
+
+    /// The settings that shape a revision, as data.
+    pub(super) fn config_json(&self, title: Option<&str>) -> Value {
+        json!({
+            "audio": self.settings.speech.split.fingerprint(),
+            "transcriber": self.transcriber.info().fingerprint(),
+            "language": self.settings.speech.language,
+            "prompt": self.settings.speech.prompt,
+            "chunking": self.settings.chunks.fingerprint(),
+            "embedder": self.embedder.info().fingerprint(),
+            "space": self.embedder.space().fingerprint(),
+            "title": title,
+        })
+    }
+}
+
+/// What is reported of a revision that is searchable now.
+pub(super) fn outcome(draft: Draft<'_>, filled: Filled, parts: PartsReport) -> SourceOutcome {
+    let report = report(draft, filled, parts);
+    match filled.status() {
+        SourceStatus::Empty => SourceOutcome::Empty(report),
+        _ => SourceOutcome::Indexed(report),
+    }
+}
+
+pub(super) fn report(draft: Draft<'_>, filled: Filled, parts: PartsReport) -> IndexedSource {
+    IndexedSource {
+        source: draft.stages.source().to_owned(),
+        source_id: draft.source_id.clone(),
+        revision: draft.revision,
+        duration: filled.duration,
+        chunks: filled.chunks,
+        transcribed_parts: parts.transcribed,
+        reused_parts: parts.reused,
+        silent_parts: parts.silent,
+        embedded_chunks: filled.embedded,
+        reused_embeddings: filled.chunks - filled.embedded,
+        suspicious_segments: filled.suspicious,
+    }
+}
+
+async fn probe(target: &Target) -> Result<Media> {
+    let path = target.path.clone();
+    blocking(move || audiorag_audio::probe(&path)).await
+}

@@ -1,0 +1,586 @@
+//! Sources that are indexed already, made anew: cut again, embedded for another model, or transcribed again.
+//!
+//! Cutting and embedding start from the stored transcripts and need no file. Vectors of two models cannot be searched
+//! together, so that the revisions for another model are built beside the live ones and published in one transaction
+//! when the last of them is ready. See docs/adr/0009-switch-models-at-once.md.
+
+use super::build::{Again, Config, Draft, Filled, Recipe, outcome, report};
+use super::event::{IndexEvent, IndexObserver, IndexReport, SourceOutcome};
+use super::identify::{Target, blocking};
+use super::stage::Stages;
+use super::store::retire_everywhere;
+use super::transcribe::PartsReport;
+use super::{BUSY, Indexer, Job, Task, refuse_other_spaces};
+use audiorag_core::id::{OperationId, RevisionId, SourceId};
+use audiorag_core::model::SourceStatus;
+use audiorag_core::{Error, ErrorKind, MediaTime, Result};
+use audiorag_state::{Lease, Outcome, RevisionRecord, SourceRecord, Switch};
+use serde_json::Value;
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+use tokio_util::sync::CancellationToken;
+
+/// How often sources that were indexed meanwhile are embedded after the others before the run gives up.
+const ROUNDS: usize = 5;
+/// Marks, in the settings of an unfinished revision, the request to transcribe again that it belongs to.
+const REQUEST: &str = "retranscribe";
+const NOT_INDEXED: &str = "never indexed to the end: run `audiorag index` on it first";
+
+/// What is made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reindex {
+    /// Chunks, from the stored transcripts and with today's chunk settings.
+    Rechunk,
+    /// Vectors, for an embedding model that replaces the one of the index, all sources at once.
+    Reembed,
+    /// Transcripts, from the files. The only thing that ignores what was transcribed before.
+    Retranscribe,
+}
+
+/// What the user asked of one run.
+#[derive(Clone, Debug)]
+pub struct ReindexOptions {
+    /// What is made anew.
+    pub what: Reindex,
+    /// The sources; empty means all of them.
+    pub sources: Vec<SourceId>,
+}
+
+/// What a run would do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReindexPlan {
+    /// Every source of the run.
+    pub sources: Vec<ReindexedSource>,
+    /// Whether parts would be sent to a provider outside this process, which may cost money.
+    pub sends_audio: bool,
+}
+
+impl ReindexPlan {
+    /// Parts that would be sent to speech-to-text.
+    pub fn parts(&self) -> u32 {
+        self.sources.iter().map(|source| source.parts).sum()
+    }
+
+    /// The length of those parts.
+    pub fn audio(&self) -> MediaTime {
+        self.sources
+            .iter()
+            .fold(MediaTime::ZERO, |sum, source| sum.saturating_add(source.audio))
+    }
+}
+
+/// What a run would do for one source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReindexedSource {
+    /// Its display locator.
+    pub source: String,
+    /// Its id.
+    pub source_id: SourceId,
+    /// Why nothing would be done for it.
+    pub skip: Option<String>,
+    /// Parts to be transcribed, where the file has not changed since it was indexed.
+    pub parts: u32,
+    /// The length of those parts.
+    pub audio: MediaTime,
+    /// Chunks in the new revision; those of the live one where parts are transcribed again.
+    pub chunks: usize,
+    /// Vectors to be computed; unknown, and zero, where parts are transcribed again.
+    pub new_vectors: usize,
+}
+
+impl Indexer {
+    /// Makes sources anew. Failures of single sources are in the report; an error means that nothing could be
+    /// started.
+    pub(crate) async fn reindex(
+        &self,
+        operation_id: OperationId,
+        options: &ReindexOptions,
+        observer: &dyn IndexObserver,
+        cancel: &CancellationToken,
+    ) -> Result<IndexReport> {
+        let sources = self.check_and_list(options).await?;
+        let space = self.embedder.space();
+        // Where the store has no room for another space beside the one it holds, this says so, before any work.
+        self.store.prepare(space).await?;
+        let job = match options.what {
+            Reindex::Rechunk => Job::Rechunk,
+            Reindex::Reembed => Job::Reembed,
+            Reindex::Retranscribe => Job::Retranscribe(self.mark(&sources).await?),
+        };
+        observer.event(IndexEvent::Discovered {
+            sources: sources.len(),
+        });
+        let mut report = self
+            .run(operation_id, again(sources), &job, observer, cancel)
+            .await;
+        if options.what == Reindex::Reembed {
+            self.switch(&mut report, observer, cancel).await?;
+        }
+        retire_everywhere(&self.state, &self.store, Some(space)).await?;
+        Ok(report)
+    }
+
+    /// Refuses what cannot be done, and returns the sources that are meant.
+    async fn check_and_list(&self, options: &ReindexOptions) -> Result<Vec<SourceRecord>> {
+        let mut sources = self.state.list_sources().await?;
+        if !options.sources.is_empty() {
+            let wanted: HashSet<&SourceId> = options.sources.iter().collect();
+            sources.retain(|source| wanted.contains(&source.id));
+        }
+        let space = self.embedder.space().fingerprint();
+        match options.what {
+            Reindex::Rechunk | Reindex::Retranscribe => refuse_other_spaces(&self.state, &space).await?,
+            Reindex::Reembed if !options.sources.is_empty() => {
+                let other = self
+                    .state
+                    .live_spaces()
+                    .await?
+                    .into_iter()
+                    .any(|(live, _)| live != space);
+                if other {
+                    return Err(Error::input(
+                        "an index has one embedding model, so that its sources change to another one together",
+                    )
+                    .with_hint("run `audiorag reindex --all --reembed`"));
+                }
+            }
+            Reindex::Reembed => {}
+        }
+        Ok(sources)
+    }
+
+    /// Publishes all that is prepared, as soon as nothing is missing.
+    async fn switch(
+        &self,
+        report: &mut IndexReport,
+        observer: &dyn IndexObserver,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let space = self.embedder.space();
+        for _ in 0..ROUNDS {
+            if cancel.is_cancelled() {
+                break;
+            }
+            let waiting = match self.state.switch_space(space).await? {
+                Switch::Done(switched) => {
+                    let switched: HashSet<RevisionId> =
+                        switched.into_iter().map(|(_, revision)| revision).collect();
+                    for source in std::mem::take(&mut report.prepared) {
+                        // What another process switched, or somebody deleted, is not ours to report.
+                        let live = self.state.live_revision(&source.source_id).await?;
+                        if !switched.contains(&source.revision)
+                            && live.is_none_or(|live| live.id != source.revision)
+                        {
+                            continue;
+                        }
+                        report.add(if source.chunks == 0 {
+                            SourceOutcome::Empty(source)
+                        } else {
+                            SourceOutcome::Indexed(source)
+                        });
+                    }
+                    return Ok(());
+                }
+                Switch::Waiting(waiting) => waiting,
+            };
+            // Sources that came, or were indexed anew, while the others were embedded. Those that another process has
+            // in its hands have to wait for the next run.
+            let busy: HashSet<SourceId> = report
+                .skipped
+                .iter()
+                .filter(|skipped| skipped.reason.starts_with(BUSY))
+                .map(|skipped| skipped.source_id.clone())
+                .collect();
+            let mut rest = Vec::new();
+            for id in waiting.iter().filter(|id| !busy.contains(*id)) {
+                rest.extend(self.state.source(id).await?);
+            }
+            let failed = !report.failed.is_empty() || report.not_started > 0;
+            if failed || rest.len() < waiting.len() {
+                break;
+            }
+            let again = self
+                .run(
+                    report.operation_id.clone(),
+                    again(rest),
+                    &Job::Reembed,
+                    observer,
+                    cancel,
+                )
+                .await;
+            report
+                .prepared
+                .retain(|source| !waiting.contains(&source.source_id));
+            report.merge(again);
+        }
+        Ok(())
+    }
+
+    /// Works on a source that is known already.
+    pub(super) async fn again(
+        &self,
+        source: &SourceRecord,
+        job: &Job<'_>,
+        stages: Stages<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<SourceOutcome> {
+        let Some(live) = self.state.live_revision(&source.id).await? else {
+            return Ok(stages.skipped(&source.id, NOT_INDEXED));
+        };
+        let outcome = match job {
+            Job::Retranscribe(since) => self.retranscribe(source, &live, *since, stages, cancel).await,
+            _ => self.remake(source, &live, job, stages, cancel).await,
+        };
+        match outcome {
+            Err(error)
+                if error.kind() == ErrorKind::NotFound && self.state.source(&source.id).await?.is_none() =>
+            {
+                Ok(stages.skipped(&source.id, "deleted meanwhile"))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Makes a revision from the parts of the live one.
+    async fn remake(
+        &self,
+        source: &SourceRecord,
+        live: &RevisionRecord,
+        job: &Job<'_>,
+        stages: Stages<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<SourceOutcome> {
+        if self.is_made(live)? {
+            return Ok(stages.skipped(&source.id, "unchanged"));
+        }
+        let same_bytes = self.lock_of(&live.content);
+        let _alone = same_bytes.lock().await;
+        let lease = match self.claim(&source.id, stages).await? {
+            Ok(lease) => lease,
+            Err(busy) => return Ok(busy),
+        };
+        let (held, publish) = (&lease, matches!(job, Job::Rechunk));
+        let outcome = self
+            .keeping(held, cancel, |cancel| async move {
+                // As it is now that nobody else can change it.
+                let Some(live) = self.state.live_revision(&source.id).await? else {
+                    return Ok(stages.skipped(&source.id, NOT_INDEXED));
+                };
+                if self.is_made(&live)? {
+                    return Ok(stages.skipped(&source.id, "unchanged"));
+                }
+                self.remake_claimed(held, source, &live, publish, stages, &cancel)
+                    .await
+            })
+            .await;
+        self.release(&lease, outcome).await
+    }
+
+    async fn remake_claimed(
+        &self,
+        lease: &Lease,
+        source: &SourceRecord,
+        live: &RevisionRecord,
+        publish: bool,
+        stages: Stages<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<SourceOutcome> {
+        let state = &self.state;
+        let config = self.config_like(live)?;
+        let plan = config.plan(&live.content, self.embedder.space());
+        let revision = state.begin_revision(lease, &plan).await?;
+        let media = source.media.clone().unwrap_or_default();
+        let header = title_of(&config).or_else(|| media.title.clone());
+        let draft = Draft {
+            lease,
+            source_id: &source.id,
+            revision,
+            media: &media,
+            header: header.as_deref(),
+            title: &source.title,
+            stages,
+            cancel,
+        };
+        let ready = state
+            .unfinished_revisions()
+            .await?
+            .into_iter()
+            .find(|unfinished| unfinished.id == revision && unfinished.verified_at.is_some());
+        let filled = if let Some(ready) = ready {
+            // An earlier run prepared it and could not switch.
+            Filled {
+                duration: ready.duration,
+                chunks: ready.chunk_count as usize,
+                embedded: 0,
+                suspicious: 0,
+            }
+        } else {
+            state.copy_parts(lease, live.id, revision).await?;
+            let filled = self.fill(draft, live.duration).await?;
+            if !publish {
+                state.mark_verified(lease, revision).await?;
+                // Until the switch, what answers queries is what answered them before.
+                state.set_status(lease, status_of(live)).await?;
+            }
+            filled
+        };
+        let mut parts = PartsReport {
+            duration: live.duration,
+            ..PartsReport::default()
+        };
+        for part in state.parts_of(revision).await? {
+            match part.key {
+                Some(_) => parts.reused += 1,
+                None => parts.silent += 1,
+            }
+        }
+        if !publish {
+            return Ok(SourceOutcome::Prepared(report(draft, filled, parts)));
+        }
+        stages
+            .run(
+                audiorag_core::Stage::Publish,
+                state.publish_revision(lease, revision, filled.status()),
+            )
+            .await?;
+        self.retire_replaced(stages).await?;
+        Ok(outcome(draft, filled, parts))
+    }
+
+    /// Transcribes a source again, except for the parts that this was done for since the request.
+    async fn retranscribe(
+        &self,
+        source: &SourceRecord,
+        live: &RevisionRecord,
+        since: SystemTime,
+        stages: Stages<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<SourceOutcome> {
+        let path = source
+            .locator
+            .as_path()
+            .map(Path::to_owned)
+            .ok_or_else(|| Error::unsupported(format!("'{}' is not a local file", source.locator)))?;
+        let fingerprint = blocking({
+            let path = path.clone();
+            move || audiorag_audio::fingerprint(&path)
+        })
+        .await?;
+        let title = title_of(&Config::new(read_config(live)?));
+        let config = Config::new(self.config_json(title.as_deref()));
+        let marked = marked(&config, since);
+        let target = Target {
+            source: source.clone(),
+            path,
+            fingerprint,
+        };
+        let same_bytes = self.lock_of(&target.fingerprint.content);
+        let _alone = same_bytes.lock().await;
+        let lease = match self.claim(&source.id, stages).await? {
+            Ok(lease) => lease,
+            Err(busy) => return Ok(busy),
+        };
+        let recipe = Recipe {
+            config: &config,
+            title: title.as_deref(),
+            again: Some(Again {
+                config: &marked,
+                since,
+            }),
+        };
+        let (held, target, recipe) = (&lease, &target, &recipe);
+        let outcome = self
+            .keeping(held, cancel, |cancel| async move {
+                let live = self.state.live_revision(&source.id).await?;
+                if let Some(live) = live
+                    && live.content == target.fingerprint.content
+                    && live.config == recipe.config.hash
+                    && self.state.parts_before(live.id, since).await?.0 == 0
+                {
+                    return Ok(stages.skipped(&source.id, "transcribed again already"));
+                }
+                self.build(held, target, recipe, stages, &cancel).await
+            })
+            .await;
+        self.release(&lease, outcome).await
+    }
+
+    /// Leaves, for every source that is to be transcribed again, an unfinished revision that names the request, and
+    /// returns when that was made: now, or earlier where an interrupted run left some of it to do.
+    async fn mark(&self, sources: &[SourceRecord]) -> Result<SystemTime> {
+        let since = self.request(sources).await?;
+        for source in sources {
+            let Some(live) = self.state.live_revision(&source.id).await? else {
+                continue;
+            };
+            if self.state.parts_before(live.id, since).await?.0 == 0 {
+                continue;
+            }
+            let title = title_of(&Config::new(read_config(&live)?));
+            let config = marked(&Config::new(self.config_json(title.as_deref())), since);
+            let stages = Stages::new("", &());
+            let Ok(lease) = self.claim(&source.id, stages).await? else {
+                continue;
+            };
+            let plan = config.plan(&live.content, self.embedder.space());
+            self.state.begin_revision(&lease, &plan).await?;
+            self.state.release(&lease, &Outcome::Done).await?;
+        }
+        Ok(since)
+    }
+
+    /// When the request was made of which unfinished revisions of these sources are left, or now.
+    async fn request(&self, sources: &[SourceRecord]) -> Result<SystemTime> {
+        let wanted: HashSet<&SourceId> = sources.iter().map(|source| &source.id).collect();
+        let earliest = self
+            .state
+            .unfinished_revisions()
+            .await?
+            .iter()
+            .filter(|revision| wanted.contains(&revision.source_id))
+            .filter_map(|revision| read_config(revision).ok()?.get(REQUEST)?.as_u64())
+            .min();
+        let millis = earliest.unwrap_or_else(now);
+        Ok(SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
+    }
+
+    /// What a run would do, without doing any of it.
+    pub(crate) async fn plan_reindex(&self, options: &ReindexOptions) -> Result<ReindexPlan> {
+        let sources = self.check_and_list(options).await?;
+        let since = self.request(&sources).await?;
+        let retranscribe = options.what == Reindex::Retranscribe;
+        let mut plan = ReindexPlan {
+            sources: Vec::with_capacity(sources.len()),
+            sends_audio: retranscribe && self.transcriber.info().vendor != "local",
+        };
+        for source in sources {
+            let mut planned = ReindexedSource {
+                source: source.locator.to_string(),
+                source_id: source.id.clone(),
+                skip: None,
+                parts: 0,
+                audio: MediaTime::ZERO,
+                chunks: 0,
+                new_vectors: 0,
+            };
+            match self.state.live_revision(&source.id).await? {
+                None => planned.skip = Some(NOT_INDEXED.to_owned()),
+                Some(live) if retranscribe => {
+                    (planned.parts, planned.audio) = self.state.parts_before(live.id, since).await?;
+                    planned.chunks = live.chunk_count as usize;
+                    if planned.parts == 0 {
+                        planned.skip = Some("nobody speaks, or transcribed again already".to_owned());
+                    }
+                }
+                Some(live) if self.is_made(&live)? => planned.skip = Some("unchanged".to_owned()),
+                Some(live) => self.plan_remake(&source, &live, &mut planned).await?,
+            }
+            plan.sources.push(planned);
+        }
+        Ok(plan)
+    }
+
+    async fn plan_remake(
+        &self,
+        source: &SourceRecord,
+        live: &RevisionRecord,
+        planned: &mut ReindexedSource,
+    ) -> Result<()> {
+        let mut transcript = self.state.transcript(live.id).await?;
+        transcript.duration = live.duration;
+        let media = source.media.clone().unwrap_or_default();
+        let header = title_of(&self.config_like(live)?).or_else(|| media.title.clone());
+        let chunks = self.cut(&transcript, &source.id, live.id, header.as_deref(), &media);
+        let keys: Vec<_> = chunks.iter().map(|new| new.embedding_key.clone()).collect();
+        let known = self.state.cached_embeddings(&keys).await?;
+        let missing: HashSet<_> = keys.iter().filter(|key| !known.contains_key(key)).collect();
+        planned.chunks = chunks.len();
+        planned.new_vectors = missing.len();
+        Ok(())
+    }
+
+    /// Whether a revision is what would be made of its parts today.
+    fn is_made(&self, live: &RevisionRecord) -> Result<bool> {
+        Ok(live.space == *self.embedder.space() && live.config == self.config_like(live)?.hash)
+    }
+
+    /// The settings of a revision, with today's for what follows the transcript.
+    fn config_like(&self, live: &RevisionRecord) -> Result<Config> {
+        let mut json = read_config(live)?;
+        let today = self.config_json(None);
+        if let (Value::Object(json), Value::Object(today)) = (&mut json, today) {
+            for (name, value) in today {
+                if ["chunking", "embedder", "space"].contains(&name.as_str()) {
+                    json.insert(name, value);
+                }
+            }
+        }
+        Ok(Config::new(json))
+    }
+}
+
+impl IndexReport {
+    /// Adds what a later round of the same run did.
+    fn merge(&mut self, later: Self) {
+        self.indexed.extend(later.indexed);
+        self.skipped.extend(later.skipped);
+        self.empty.extend(later.empty);
+        self.prepared.extend(later.prepared);
+        self.failed.extend(later.failed);
+        self.not_started += later.not_started;
+        // Sums over the whole run already.
+        self.calls = later.calls;
+        self.unpriced_calls = later.unpriced_calls;
+        self.cost = later.cost;
+        self.cancelled |= later.cancelled;
+        self.elapsed += later.elapsed;
+    }
+}
+
+fn again(sources: Vec<SourceRecord>) -> Vec<Task> {
+    sources
+        .into_iter()
+        .map(|source| Task::Again(Box::new(source)))
+        .collect()
+}
+
+fn read_config(revision: &RevisionRecord) -> Result<Value> {
+    serde_json::from_str(&revision.config_json).map_err(|error| {
+        Error::state(format!("the settings of revision {} cannot be read", revision.id))
+            .with_cause(error)
+            .with_hint("run `audiorag index --force` on the source")
+    })
+}
+
+/// The title that the user gave when the revision was made.
+fn title_of(config: &Config) -> Option<String> {
+    config.json.get("title")?.as_str().map(str::to_owned)
+}
+
+/// The settings of an unfinished revision that belongs to a request to transcribe again.
+fn marked(config: &Config, since: SystemTime) -> Config {
+    let mut json = config.json.clone();
+    if let Value::Object(json) = &mut json {
+        let millis = since
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |elapsed| elapsed.as_millis() as u64);
+        json.insert(REQUEST.to_owned(), millis.into());
+    }
+    Config::new(json)
+}
+
+/// Milliseconds since 1970.
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_millis() as u64)
+}
+
+fn status_of(live: &RevisionRecord) -> SourceStatus {
+    if live.chunk_count == 0 {
+        SourceStatus::Empty
+    } else {
+        SourceStatus::Completed
+    }
+}
