@@ -1,7 +1,9 @@
 //! Verbs on the chunks of a revision.
 
 use crate::State;
+use crate::db::commit;
 use crate::entity::{self, chunk::Column};
+use crate::failpoint::Step;
 use crate::hit::{self, placed};
 use crate::ownership::fence;
 use crate::records::{Lease, NewChunk, RevisionFacts, StoredChunk};
@@ -77,7 +79,7 @@ impl State {
                     )
                     .exec(&tx)
                     .await?;
-                tx.commit().await?;
+                commit(tx, Step::SaveChunks).await?;
                 Ok(())
             })
             .await

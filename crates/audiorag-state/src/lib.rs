@@ -11,6 +11,8 @@ mod cache;
 mod chunk;
 mod db;
 mod entity;
+#[doc(hidden)]
+pub mod failpoint;
 mod fault;
 mod filter;
 mod hit;

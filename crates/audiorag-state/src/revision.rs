@@ -1,7 +1,8 @@
 //! Verbs on revisions: built beside the live one, made visible in one transaction, retired through an outbox.
 
-use crate::db::{now, sql};
+use crate::db::{commit, now, sql};
 use crate::entity;
+use crate::failpoint::Step;
 use crate::fault::{Attempt, Fault};
 use crate::ownership::fence;
 use crate::records::{Lease, PartRow, Retirement, RevisionPlan, RevisionRecord};
@@ -54,7 +55,7 @@ impl State {
                     Some(id) => id,
                     None => insert(&tx, lease, plan, space_id).await?,
                 };
-                tx.commit().await?;
+                commit(tx, Step::BeginRevision).await?;
                 Ok(id)
             })
             .await
@@ -83,7 +84,7 @@ impl State {
                     ],
                 ))
                 .await?;
-                tx.commit().await?;
+                commit(tx, Step::RecordPart).await?;
                 Ok(())
             })
             .await
@@ -199,7 +200,7 @@ impl State {
                     ],
                 ))
                 .await?;
-                tx.commit().await?;
+                commit(tx, Step::Publish).await?;
                 Ok(())
             })
             .await
@@ -243,7 +244,7 @@ impl State {
                 entity::retirement::Entity::delete_by_id(retirement.revision.0)
                     .exec(&tx)
                     .await?;
-                tx.commit().await?;
+                commit(tx, Step::FinishRetirement).await?;
                 Ok(())
             })
             .await

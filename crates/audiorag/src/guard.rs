@@ -17,6 +17,7 @@ use audiorag_core::capability::{
 };
 use audiorag_core::model::{EmbeddingSpace, Filter};
 use audiorag_core::{Error, Result};
+use audiorag_state::failpoint;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +73,7 @@ impl Policy {
     ) -> Result<T> {
         let provider = format!("{}/{}", info.vendor, info.model);
         let span = tracing::info_span!("provider_call", call, provider = %provider);
+        let work = failpoint::call(call, work);
         async {
             let started = tokio::time::Instant::now();
             let _permit = self

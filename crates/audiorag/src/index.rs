@@ -181,7 +181,7 @@ impl Indexer {
         async {
             observer.event(IndexEvent::SourceStarted { source: name.clone() });
             let stages = Stages::new(&name, observer);
-            match self.work_through(found, options, stages, cancel).await {
+            match operation::caught(self.work_through(found, options, stages, cancel)).await {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     if error.stops_batch() {
@@ -250,7 +250,7 @@ impl Indexer {
                 message: error.report(),
             }),
         };
-        match self.state.release(&lease, &released).await {
+        match operation::caught(self.state.release(&lease, &released)).await {
             // Whoever took over has the last word.
             Err(error) if error.kind() != ErrorKind::Cancelled => outcome.and(Err(error)),
             _ => outcome,
@@ -272,7 +272,7 @@ impl Indexer {
         let done = CancellationToken::new();
         let lost = cancel.child_token();
         let working = async {
-            let outcome = work(lost.clone()).await;
+            let outcome = operation::caught(work(lost.clone())).await;
             done.cancel();
             outcome
         };
@@ -282,7 +282,7 @@ impl Indexer {
                 .await
                 .is_some()
             {
-                if let Err(error) = self.state.renew(lease, LEASE).await {
+                if let Err(error) = operation::caught(self.state.renew(lease, LEASE)).await {
                     tracing::warn!(error = %error.report(), "the claim on this source was lost");
                     if error.kind() == ErrorKind::Cancelled {
                         lost.cancel();
@@ -308,7 +308,9 @@ impl Indexer {
         if !options.force
             && identify::is_current(state, &target.source, &target.fingerprint.content, config).await?
         {
-            // Somebody else finished it while we waited.
+            // Somebody else finished it while we waited, or an earlier run ended between the last commit that
+            // counts and saying so.
+            identify::settle(state, lease).await?;
             let reason = "unchanged".to_owned();
             return Ok(SourceOutcome::Skipped(SkippedSource {
                 source: name(),

@@ -126,9 +126,8 @@ impl AudioRag {
             let embedder = self.registry.embedder(Purpose::Bulk)?;
             let store = self.registry.store(&self.state, Purpose::Bulk)?;
             let indexer = Indexer::new(self.state.clone(), transcriber, embedder, store, settings);
-            indexer
-                .index(operation_id, inputs, selection, &options, observer, &cancel)
-                .await
+            let run = indexer.index(operation_id, inputs, selection, &options, observer, &cancel);
+            operation::caught(run).await
         }
         .instrument(span)
         .await

@@ -1,6 +1,7 @@
 //! From chunks to vectors, computing only what is not known yet.
 
 use crate::guard::Guarded;
+use crate::operation;
 use audiorag_core::capability::{Embedder, EmbedderLimits, InputType};
 use audiorag_core::id::EmbeddingKey;
 use audiorag_core::{Error, Result};
@@ -31,16 +32,18 @@ pub(crate) async fn embed(
     let stop = cancel.child_token();
     let batches = futures_util::stream::iter(batches(&missing, batch, limits))
         .take_until(stop.clone().cancelled_owned())
-        .map(|batch| async move {
-            let texts: Vec<String> = batch.iter().map(|new| new.chunk.embedded_text()).collect();
-            let response = embedder.embed(&texts, InputType::Document).await?;
-            let rows: Vec<(EmbeddingKey, Vec<f32>)> = batch
-                .iter()
-                .map(|new| new.embedding_key.clone())
-                .zip(response.vectors)
-                .collect();
-            state.save_embeddings(lease, embedder.space(), &rows).await?;
-            Ok(rows.len())
+        .map(|batch| {
+            operation::caught(async move {
+                let texts: Vec<String> = batch.iter().map(|new| new.chunk.embedded_text()).collect();
+                let response = embedder.embed(&texts, InputType::Document).await?;
+                let rows: Vec<(EmbeddingKey, Vec<f32>)> = batch
+                    .iter()
+                    .map(|new| new.embedding_key.clone())
+                    .zip(response.vectors)
+                    .collect();
+                state.save_embeddings(lease, embedder.space(), &rows).await?;
+                Ok(rows.len())
+            })
         })
         .buffer_unordered(limits.concurrency.max(1));
     let mut batches = pin!(batches);
