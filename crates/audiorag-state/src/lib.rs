@@ -29,8 +29,8 @@ mod vectors;
 pub use db::StateOptions;
 pub use migration::{MigrationStep, SchemaStatus, migrate, rollback, schema_status};
 pub use records::{
-    CacheKind, CacheStats, Claim, Failure, Lease, NewChunk, NewSource, Outcome, Owner, PartRow, Retirement,
-    RevisionFacts, RevisionPlan, RevisionRecord, SourceRecord, StoredChunk,
+    CacheKind, CacheStats, Claim, Failure, Lease, LiveMark, NewChunk, NewSource, Outcome, Owner, PartRow,
+    Retirement, RevisionFacts, RevisionPlan, RevisionRecord, SourceRecord, StoredChunk,
 };
 pub use vectors::EmbeddedVectorStore;
 

@@ -5,7 +5,7 @@ use crate::entity;
 use crate::failpoint::Step;
 use crate::fault::{Attempt, Fault};
 use crate::ownership::fence;
-use crate::records::{Lease, PartRow, Retirement, RevisionPlan, RevisionRecord};
+use crate::records::{Lease, LiveMark, PartRow, Retirement, RevisionPlan, RevisionRecord};
 use crate::source::instant;
 use crate::{State, space, stored};
 use audiorag_core::id::{ConfigHash, ContentHash, RevisionId, SourceId};
@@ -266,6 +266,27 @@ impl State {
                         Ok(Some(record(row, space)))
                     }
                     None => Ok(None),
+                }
+            })
+            .await
+    }
+
+    /// A mark that changes whenever a revision becomes live or stops being it.
+    pub async fn live_mark(&self) -> Result<LiveMark> {
+        self.db
+            .explain("look up the live revisions", async {
+                // The number of a revision is above that of the one it replaces.
+                let row = self
+                    .db
+                    .reader()
+                    .query_one_raw(sql(
+                        "SELECT count(active_revision), coalesce(sum(active_revision), 0) FROM source",
+                        [],
+                    ))
+                    .await?;
+                match row {
+                    Some(row) => Ok(LiveMark(row.try_get_by_index(0)?, row.try_get_by_index(1)?)),
+                    None => Ok(LiveMark::default()),
                 }
             })
             .await

@@ -2,7 +2,7 @@
 
 use super::Timings;
 use crate::guard::Guarded;
-use audiorag_core::capability::{Embedder, InputType, Reranker, VectorStore};
+use audiorag_core::capability::{Embedder, InputType, Reranker, VectorMatch, VectorStore};
 use audiorag_core::fusion::{RRF_K, reciprocal_rank_fusion};
 use audiorag_core::id::ChunkId;
 use audiorag_core::model::{ChunkLine, Filter, Hit, Scores, TimeQuality};
@@ -13,6 +13,8 @@ use std::time::Instant;
 
 /// Candidates of each search for one passage wanted.
 const CANDIDATES_PER_HIT: usize = 4;
+/// How often is searched while revisions take each other's place.
+const ATTEMPTS: u32 = 5;
 
 /// Where is searched, and with what.
 #[derive(Clone, Copy)]
@@ -49,6 +51,7 @@ pub(crate) async fn hybrid(
     } = stores;
     let depth = (top_k * CANDIDATES_PER_HIT).clamp(20, store.limits().max_top_k.max(20));
     let started = Instant::now();
+    let mut mark = state.live_mark().await?;
     let texts = [question.to_owned()];
     let (embedded, lexical) = tokio::join!(
         embedder.embed(&texts, InputType::Query),
@@ -63,11 +66,35 @@ pub(crate) async fn hybrid(
     timings.add(Stage::Embed, started);
 
     let started = Instant::now();
-    let lexical = lexical.map_err(|error| error.with_stage(Stage::Search))?;
-    let dense = store
-        .search(&vector, depth, filter)
-        .await
-        .map_err(|error| error.with_stage(Stage::Search))?;
+    let mut lexical = lexical.map_err(|error| error.with_stage(Stage::Search))?;
+    for attempt in 1.. {
+        let dense = store
+            .search(&vector, depth, filter)
+            .await
+            .map_err(|error| error.with_stage(Stage::Search))?;
+        let hits = live_hits(state, &dense, &lexical).await?;
+        // A revision that was live when it was found may have been replaced before it was looked up, by one that
+        // was not to be found yet: the source would be missing from the answer. Then there is a new one to find.
+        let now = state.live_mark().await?;
+        if now == mark || attempt == ATTEMPTS {
+            timings.add(Stage::Search, started);
+            return Ok(Retrieved {
+                hits,
+                vector,
+                degraded: Vec::new(),
+            });
+        }
+        mark = now;
+        lexical = state
+            .search_text(question, depth, filter)
+            .await
+            .map_err(|error| error.with_stage(Stage::Search))?;
+    }
+    Ok(Retrieved::default())
+}
+
+/// Fuses what both searches found, and drops what is not in a live revision.
+async fn live_hits(state: &State, dense: &[VectorMatch], lexical: &[(ChunkId, f32)]) -> Result<Vec<Hit>> {
     let dense_scores: HashMap<&ChunkId, f32> = dense.iter().map(|found| (&found.id, found.score)).collect();
     let lexical_scores: HashMap<&ChunkId, f32> = lexical.iter().map(|(id, score)| (id, *score)).collect();
     let dense_order: Vec<ChunkId> = dense.iter().map(|found| found.id.clone()).collect();
@@ -88,12 +115,7 @@ pub(crate) async fn hybrid(
             Some(hit(chunk, scores))
         })
         .collect();
-    timings.add(Stage::Search, started);
-    Ok(Retrieved {
-        hits,
-        vector,
-        degraded: Vec::new(),
-    })
+    Ok(hits)
 }
 
 fn hit(chunk: StoredChunk, scores: Scores) -> Hit {

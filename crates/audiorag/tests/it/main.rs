@@ -1,9 +1,13 @@
 //! The facade against scripted providers: what is called how often, and what is left behind.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a test that cannot go on should stop where it is"
 )]
 
 mod answers;
+mod drift;
 mod indexing;
+mod model;
+mod replaced;
 mod support;
