@@ -12,6 +12,7 @@
 
 mod bad_input;
 mod commands;
+mod crash;
 mod hostile;
 mod inputs;
 mod interrupt;

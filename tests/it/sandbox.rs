@@ -377,6 +377,6 @@ pub(crate) fn models_dir() -> PathBuf {
     clippy::disallowed_methods,
     reason = "the tests' only reader of the environment"
 )]
-fn environment(name: &str) -> Option<OsString> {
+pub(crate) fn environment(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }

@@ -11,6 +11,7 @@
 
 mod bench;
 mod coverage;
+mod crash;
 mod demo;
 mod deps;
 mod docs;
@@ -41,6 +42,8 @@ cargo xtask COMMAND
   tidy                 the conventions of the source tree
   coverage             line coverage of each crate against its floor
   bless [--unreleased] write generated documentation and record new migrations
+  crash [--rounds R] [--seed S]
+                       kill the program at random times while it indexes, and check what is left each time
   bench NAME [--quick] index, memory [--dense] or cold-search
 ";
 
@@ -74,6 +77,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["coverage"] => process::report("coverage", coverage::check()),
         ["bless"] => docs::bless(false),
         ["bless", "--unreleased"] => docs::bless(true),
+        ["crash", rest @ ..] => crash::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
         [] | ["help" | "-h" | "--help"] => {
             print!("{USAGE}");

@@ -15,8 +15,12 @@ const TARGETS: &[&str] = &[
     "--tests",
     "--examples",
     "--features",
-    "audiorag-providers/real-servers",
+    FEATURES,
 ];
+
+/// What the tests need beyond the default build: Chroma and PostgreSQL, and places where a run is made to fail.
+/// Nothing is different as long as no test uses them.
+const FEATURES: &str = "audiorag-providers/real-servers,audiorag/failpoints";
 
 /// Builds the program, the tests and what they use, as `cargo test` would.
 pub(crate) fn build() -> Result<()> {
@@ -42,7 +46,7 @@ pub(crate) fn run() -> Result<()> {
     process::headline("running the tests");
     let mut suites = Suites::default();
     let mut command = process::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    command.args(["--features", "audiorag-providers/real-servers"]);
+    command.args(["--features", FEATURES]);
     command
         .envs(servers.variables())
         .env("AUDIORAG_TEST_MODELS", &folder)

@@ -3,7 +3,8 @@
 //! A process that lost its lease may still save these: they are results, not changes of a source, and equal keys
 //! mean equal results. It is told so by the error that the verb returns after saving.
 
-use crate::db::{now, placeholders, sql};
+use crate::db::{commit, now, placeholders, sql};
+use crate::failpoint::Step;
 use crate::fault::{Attempt, Fault};
 use crate::journal::{self, Settlement};
 use crate::ownership::fence;
@@ -77,7 +78,7 @@ impl State {
                 if let Some(paid) = new.paid {
                     journal::settle(&tx, paid).await?;
                 }
-                commit_and_fence(tx, lease).await
+                commit_and_fence(tx, lease, Step::SavePartTranscript).await
             })
             .await
     }
@@ -157,7 +158,7 @@ impl State {
                 if let Some(paid) = paid {
                     journal::settle(&tx, paid).await?;
                 }
-                commit_and_fence(tx, lease).await
+                commit_and_fence(tx, lease, Step::SaveEmbeddings).await
             })
             .await
     }
@@ -204,10 +205,10 @@ impl State {
 }
 
 /// Commits what was written whatever became of the lease, then says what became of it.
-async fn commit_and_fence(tx: DatabaseTransaction, lease: &Lease) -> Attempt<()> {
+async fn commit_and_fence(tx: DatabaseTransaction, lease: &Lease, step: Step) -> Attempt<()> {
     let held = fence(&tx, lease).await;
     if !matches!(held, Err(Fault::Database(_))) {
-        tx.commit().await?;
+        commit(tx, step).await?;
     }
     held
 }

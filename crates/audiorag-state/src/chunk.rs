@@ -1,7 +1,9 @@
 //! Verbs on the chunks of a revision.
 
 use crate::State;
+use crate::db::commit;
 use crate::entity::{self, chunk::Column};
+use crate::failpoint::Step;
 use crate::hit::{self, placed};
 use crate::ownership::fence;
 use crate::records::{Lease, NewChunk, RevisionFacts, StoredChunk};
@@ -79,7 +81,7 @@ impl State {
                     .col_expr(entity::revision::Column::VerifiedAt, Expr::value(None::<i64>))
                     .exec(&tx)
                     .await?;
-                tx.commit().await?;
+                commit(tx, Step::SaveChunks).await?;
                 Ok(())
             })
             .await

@@ -4,6 +4,7 @@
 //! when another one wrote in between, whatever the busy timeout; so every writing transaction takes the write
 //! lock when it begins (`BEGIN IMMEDIATE`), and the process has one writing connection that its tasks queue for.
 
+use crate::failpoint::{self, Step};
 use crate::fault::{Attempt, Fault};
 use crate::migration;
 use audiorag_core::{Error, Result};
@@ -157,6 +158,14 @@ pub(crate) async fn begin_immediate(connection: &DatabaseConnection) -> Attempt<
             ..TransactionOptions::default()
         })
         .await?)
+}
+
+/// Commits the transaction of a step.
+pub(crate) async fn commit(tx: DatabaseTransaction, step: Step) -> Attempt<()> {
+    failpoint::before(step)?;
+    tx.commit().await?;
+    failpoint::after(step)?;
+    Ok(())
 }
 
 /// A statement with bound values, `$1` being the first.

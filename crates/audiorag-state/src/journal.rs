@@ -10,7 +10,8 @@ mod report;
 pub use report::{CostBy, CostRow, CostWindow};
 
 use crate::State;
-use crate::db::{now, sql};
+use crate::db::{commit, now, sql};
+use crate::failpoint::Step;
 use crate::fault::Attempt;
 use crate::records::Owner;
 use audiorag_core::budget::{Amounts, Limits, Measure, Purpose, Shortage};
@@ -129,7 +130,7 @@ impl State {
                     Some(row) => row.try_get_by_index(0)?,
                     None => return Err(audiorag_core::Error::internal("a call got no number").into()),
                 };
-                tx.commit().await?;
+                commit(tx, Step::OpenCall).await?;
                 Ok(Opening::Opened(CallId(id)))
             })
             .await

@@ -11,6 +11,8 @@ mod cache;
 mod chunk;
 mod db;
 mod entity;
+#[doc(hidden)]
+pub mod failpoint;
 mod fault;
 mod filter;
 mod garbage;
@@ -31,9 +33,9 @@ pub use db::StateOptions;
 pub use journal::{CallEnd, CallId, CostBy, CostRow, CostWindow, NewCall, Opening, Settlement};
 pub use migration::{MigrationStep, SchemaStatus, migrate, rollback, schema_status};
 pub use records::{
-    CacheKind, CacheStats, Claim, Failure, Garbage, Lease, NewChunk, NewSource, NewTranscript, Outcome,
-    Owner, PartRow, Retirement, RevisionFacts, RevisionPlan, RevisionRecord, SourceRecord, StoredChunk,
-    Switch,
+    CacheKind, CacheStats, Claim, Failure, Garbage, Lease, LiveMark, NewChunk, NewSource, NewTranscript,
+    Outcome, Owner, PartRow, Retirement, RevisionFacts, RevisionPlan, RevisionRecord, SourceRecord,
+    StoredChunk, Switch,
 };
 pub use vectors::EmbeddedVectorStore;
 

@@ -4,8 +4,9 @@
 //! the source's epoch, and every commit holds only while the epoch is the one of the claim.
 
 use crate::State;
-use crate::db::{now, sql};
+use crate::db::{commit, now, sql};
 use crate::entity;
+use crate::failpoint::Step;
 use crate::fault::Attempt;
 use crate::records::{Claim, Lease, Outcome, Owner};
 use crate::source::{gone, owner_of};
@@ -57,7 +58,7 @@ impl State {
                     ],
                 ))
                 .await?;
-                tx.commit().await?;
+                commit(tx, Step::Claim).await?;
                 Ok(Claim::Granted(Lease {
                     source_id: id.clone(),
                     epoch,
@@ -80,7 +81,7 @@ impl State {
                     [lease.source_id.as_str().into(), end_of(ttl).into()],
                 ))
                 .await?;
-                tx.commit().await?;
+                commit(tx, Step::Renew).await?;
                 Ok(())
             })
             .await
@@ -116,7 +117,7 @@ impl State {
                     ],
                 ))
                 .await?;
-                tx.commit().await?;
+                commit(tx, Step::Release).await?;
                 Ok(())
             })
             .await
@@ -136,7 +137,7 @@ impl State {
                     [lease.source_id.as_str().into(), status.as_str().into()],
                 ))
                 .await?;
-                tx.commit().await?;
+                commit(tx, Step::SetStatus).await?;
                 Ok(())
             })
             .await

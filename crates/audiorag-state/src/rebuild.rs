@@ -254,27 +254,6 @@ impl State {
             })
             .await
     }
-
-    /// A number that changes whenever a revision is published or a source is deleted. Equal numbers before and after
-    /// a search mean that all of it saw the same index.
-    pub async fn live_generation(&self) -> Result<(u64, i64)> {
-        self.db
-            .explain("look up the live revisions", async {
-                let row = self
-                    .db
-                    .reader()
-                    .query_one_raw(sql(
-                        "SELECT count(*), coalesce(sum(active_revision), 0) FROM source
-                         WHERE active_revision IS NOT NULL",
-                        [],
-                    ))
-                    .await?;
-                let Some(row) = row else { return Ok((0, 0)) };
-                let count: i64 = row.try_get_by_index(0)?;
-                Ok((count.max(0) as u64, row.try_get_by_index(1)?))
-            })
-            .await
-    }
 }
 
 /// Puts `new` in the place of the live revision `old` and ends all claims on the source.

@@ -226,6 +226,10 @@ pub struct Garbage {
     pub embedding_bytes: u64,
 }
 
+/// Which revisions were live at a moment: equal marks mean that none of them was replaced in between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LiveMark(pub(crate) i64, pub(crate) i64);
+
 /// A revision that was replaced, dropped or deleted, and whose vectors have still to go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retirement {

@@ -1,10 +1,11 @@
 //! Verbs on revisions: built beside the live one, made visible in one transaction, retired through an outbox.
 
-use crate::db::{now, sql};
+use crate::db::{commit, now, sql};
 use crate::entity;
+use crate::failpoint::Step;
 use crate::fault::{Attempt, Fault};
 use crate::ownership::fence;
-use crate::records::{Lease, PartRow, Retirement, RevisionPlan, RevisionRecord};
+use crate::records::{Lease, LiveMark, PartRow, Retirement, RevisionPlan, RevisionRecord};
 use crate::source::instant;
 use crate::{State, space, stored};
 use audiorag_core::id::{ConfigHash, ContentHash, RevisionId, SourceId};
@@ -54,7 +55,7 @@ impl State {
                     Some(id) => id,
                     None => insert(&tx, lease, plan, space_id).await?,
                 };
-                tx.commit().await?;
+                commit(tx, Step::BeginRevision).await?;
                 Ok(id)
             })
             .await
@@ -83,7 +84,7 @@ impl State {
                     ],
                 ))
                 .await?;
-                tx.commit().await?;
+                commit(tx, Step::RecordPart).await?;
                 Ok(())
             })
             .await
@@ -176,7 +177,7 @@ impl State {
                 let tx = self.db.begin().await?;
                 fence(&tx, lease).await?;
                 publish(&tx, lease, revision, status).await?;
-                tx.commit().await?;
+                commit(tx, Step::Publish).await?;
                 Ok(())
             })
             .await
@@ -221,7 +222,7 @@ impl State {
                 entity::retirement::Entity::delete_by_id(retirement.revision.0)
                     .exec(&tx)
                     .await?;
-                tx.commit().await?;
+                commit(tx, Step::FinishRetirement).await?;
                 Ok(())
             })
             .await
@@ -243,6 +244,27 @@ impl State {
                         Ok(Some(record(row, space)))
                     }
                     None => Ok(None),
+                }
+            })
+            .await
+    }
+
+    /// A mark that changes whenever a revision becomes live or stops being it.
+    pub async fn live_mark(&self) -> Result<LiveMark> {
+        self.db
+            .explain("look up the live revisions", async {
+                // The number of a revision is above that of the one it replaces.
+                let row = self
+                    .db
+                    .reader()
+                    .query_one_raw(sql(
+                        "SELECT count(active_revision), coalesce(sum(active_revision), 0) FROM source",
+                        [],
+                    ))
+                    .await?;
+                match row {
+                    Some(row) => Ok(LiveMark(row.try_get_by_index(0)?, row.try_get_by_index(1)?)),
+                    None => Ok(LiveMark::default()),
                 }
             })
             .await

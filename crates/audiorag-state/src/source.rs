@@ -1,7 +1,8 @@
 //! Verbs on sources.
 
-use crate::db::{now, sql};
+use crate::db::{commit, now, sql};
 use crate::entity::{self, source::Column};
+use crate::failpoint::{self, Step};
 use crate::fault::{Attempt, Fault};
 use crate::ownership::fence;
 use crate::records::{Failure, Lease, NewSource, Owner, SourceRecord};
@@ -156,7 +157,7 @@ impl State {
                     .exec_without_returning(&tx)
                     .await?;
                 let record = by_id(&tx, &id).await?.ok_or_else(gone)?;
-                tx.commit().await?;
+                commit(tx, Step::AddSource).await?;
                 Ok(record)
             })
             .await
@@ -194,7 +195,7 @@ impl State {
                     other => other?,
                 };
                 let record = by_id(&tx, id).await?.ok_or_else(gone)?;
-                tx.commit().await?;
+                commit(tx, Step::RelocateSource).await?;
                 Ok(record)
             })
             .await
@@ -204,9 +205,11 @@ impl State {
     pub async fn touch_source(&self, id: &SourceId, fingerprint: &Fingerprint) -> Result<()> {
         self.db
             .explain("update a source", async {
+                failpoint::before(Step::TouchSource)?;
                 update_fingerprint(id, fingerprint)
                     .exec(self.db.writer()?)
                     .await?;
+                failpoint::after(Step::TouchSource)?;
                 Ok(())
             })
             .await
@@ -234,7 +237,7 @@ impl State {
                     update = update.col_expr(Column::Title, Expr::value(title));
                 }
                 update.exec(&tx).await?;
-                tx.commit().await?;
+                commit(tx, Step::UpdateMedia).await?;
                 Ok(())
             })
             .await

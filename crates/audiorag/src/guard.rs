@@ -21,6 +21,7 @@ use audiorag_core::capability::{
 use audiorag_core::id::SourceId;
 use audiorag_core::model::{EmbeddingSpace, Filter};
 use audiorag_core::{Error, Result};
+use audiorag_state::failpoint;
 use purse::Order;
 use std::future::Future;
 use std::sync::Arc;
@@ -108,6 +109,8 @@ impl Policy {
     ) -> Result<Paid<T>> {
         let provider = format!("{}/{}", info.vendor, info.model);
         let span = tracing::info_span!("provider_call", call, provider = %provider);
+        // On the heap, as each layer around a large future would copy it on the stack.
+        let work = Box::pin(failpoint::call(call, work));
         async {
             let started = tokio::time::Instant::now();
             let _permit = self

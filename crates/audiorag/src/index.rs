@@ -231,14 +231,16 @@ impl Indexer {
         async {
             observer.event(IndexEvent::SourceStarted { source: name.clone() });
             let stages = Stages::new(&name, observer);
-            let outcome = match (&task, job) {
+            let work = async {
+                match (&task, job) {
                 (Task::Found(Ok(found)), Job::Index(options)) => {
-                    self.work_through(found, options, stages, cancel).await
+                    Box::pin(self.work_through(found, options, stages, cancel)).await
                 }
                 (Task::Again(source), job) => self.again(source, job, stages, cancel).await,
                 _ => Err(Error::internal("a source was given to the wrong kind of work")),
+                }
             };
-            match outcome {
+            match operation::caught(work).await {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     if error.stops_batch() {
@@ -288,10 +290,12 @@ impl Indexer {
             if !options.force
                 && identify::is_current(&self.state, &target.source, content, &recipe.config.hash).await?
             {
-                // Somebody else finished it while we waited.
+                // Somebody else finished it while we waited, or an earlier run ended between the last commit that
+                // counts and saying so.
+                identify::settle(&self.state, lease).await?;
                 return Ok(stages.skipped(&target.source.id, "unchanged"));
             }
-            self.build(lease, target, recipe, stages, &cancel).await
+            Box::pin(self.build(lease, target, recipe, stages, &cancel)).await
         });
         let outcome = work.await;
         self.release(lease, outcome).await
@@ -325,7 +329,7 @@ impl Indexer {
                 message: error.report(),
             }),
         };
-        match self.state.release(lease, &released).await {
+        match operation::caught(self.state.release(lease, &released)).await {
             // Whoever took over has the last word.
             Err(error) if error.kind() != ErrorKind::Cancelled => outcome.and(Err(error)),
             _ => outcome,
@@ -347,7 +351,7 @@ impl Indexer {
         let done = CancellationToken::new();
         let lost = cancel.child_token();
         let working = async {
-            let outcome = work(lost.clone()).await;
+            let outcome = operation::caught(work(lost.clone())).await;
             done.cancel();
             outcome
         };
@@ -357,7 +361,7 @@ impl Indexer {
                 .await
                 .is_some()
             {
-                if let Err(error) = self.state.renew(lease, LEASE).await {
+                if let Err(error) = operation::caught(self.state.renew(lease, LEASE)).await {
                     tracing::warn!(error = %error.report(), "the claim on this source was lost");
                     if error.kind() == ErrorKind::Cancelled {
                         lost.cancel();

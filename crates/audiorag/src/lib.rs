@@ -126,9 +126,8 @@ impl AudioRag {
             let run = Run::new(operation_id.clone(), cap);
             let indexer = self.indexer(Some(&run))?;
             operation::close_calls_of_the_dead(&self.state).await?;
-            indexer
-                .index(operation_id, inputs, selection, &options, observer, &cancel)
-                .await
+            let run = indexer.index(operation_id, inputs, selection, &options, observer, &cancel);
+            operation::caught(run).await
         }
         .instrument(span)
         .await

@@ -1,12 +1,33 @@
 //! Operations and who performs them.
 
-use audiorag_core::Result;
 use audiorag_core::id::OperationId;
+use audiorag_core::{Error, Result};
 use audiorag_state::{Owner, State};
+use futures_util::FutureExt as _;
+use std::panic::AssertUnwindSafe;
 
 /// A new operation id. Ids made later sort later (UUID version 7, RFC 9562).
 pub fn new_operation_id() -> OperationId {
     OperationId::from_stored(uuid::Uuid::now_v7().simple().to_string())
+}
+
+/// Turns a panic in `work` into an error, so that it ends what panicked and nothing else.
+///
+/// What `work` holds is dropped, and what it shares with others is either the database, which rolls back, or
+/// behind locks that do not mind.
+pub(crate) async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    // On the heap: a run is a large future, and each layer around it would copy it on the stack.
+    let work = AssertUnwindSafe(Box::pin(work));
+    work.catch_unwind().await.unwrap_or_else(|panic| {
+        let said = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("without a message");
+        Err(Error::internal(format!("the program panicked: {said}")).with_hint(
+            "this is a bug in AudioRAG: please report it; running the same command again goes on where it stopped",
+        ))
+    })
 }
 
 /// A word nobody can have spoken into a recording beforehand.
@@ -103,6 +124,27 @@ mod tests {
         };
         child.wait().unwrap();
         assert!(!may_be_alive(&owner));
+    }
+
+    #[tokio::test]
+    async fn a_panic_becomes_an_error_that_says_what_happened() {
+        for work in [
+            || panic!("no way"),
+            || std::panic::panic_any("no way"),
+            || std::panic::panic_any(7),
+        ] {
+            let work: fn() = work;
+            let error = caught(async {
+                work();
+                Ok(())
+            })
+            .await
+            .unwrap_err();
+            assert_eq!(error.kind(), audiorag_core::ErrorKind::Internal);
+            let told = ["no way", "without a message"];
+            assert!(told.iter().any(|text| error.message().contains(text)), "{error}");
+        }
+        assert_eq!(caught(async { Ok(3) }).await.unwrap(), 3);
     }
 
     #[test]

@@ -60,9 +60,6 @@ pub(crate) enum AnswerMode {
     Generator(Guarded<dyn Generator>),
 }
 
-/// How often a question is searched for when revisions are replaced under it.
-const SEARCHES: usize = 3;
-
 /// What answers questions.
 pub(crate) struct Querier {
     pub(crate) state: State,
@@ -164,18 +161,7 @@ impl Querier {
             embedder: &self.embedder,
             store: &self.store,
         };
-        let mut searches = 1;
-        let mut found = loop {
-            let before = self.state.live_generation().await?;
-            let found = retrieve::hybrid(stores, question, top_k, &options.filter, timings).await?;
-            // What was found has been replaced while we looked: what replaced it was not looked at.
-            let torn = found.dropped && self.state.live_generation().await? != before;
-            if !torn || searches == SEARCHES {
-                break found;
-            }
-            crate::index::refuse_other_spaces(&self.state, &self.embedder.space().fingerprint()).await?;
-            searches += 1;
-        };
+        let mut found = retrieve::hybrid(stores, question, top_k, &options.filter, timings).await?;
         if let Some(reranker) = &self.reranker {
             let started = Instant::now();
             match retrieve::rerank(reranker, question, &found.hits, top_k).await {

@@ -7,7 +7,8 @@ mod rows;
 mod side_file;
 mod snapshot;
 
-use crate::db::Db;
+use crate::db::{Db, commit};
+use crate::failpoint::Step;
 use crate::fault::Attempt;
 use crate::space;
 use async_trait::async_trait;
@@ -148,7 +149,7 @@ impl VectorStore for EmbeddedVectorStore {
                 let tx = self.db.begin().await?;
                 let id = space::number(&tx, &prepared.space).await?;
                 rows::upsert(&tx, id, &records).await?;
-                tx.commit().await?;
+                commit(tx, Step::StoreVectors).await?;
                 self.indexes
                     .of(&self.db, id, prepared.space.dimensions)
                     .keep_up(&self.db, CATCH_UP)
@@ -180,7 +181,7 @@ impl VectorStore for EmbeddedVectorStore {
             .explain("delete vectors", async {
                 let tx = self.db.begin().await?;
                 let deleted = rows::delete(&tx, selector, self.space_id()).await?;
-                tx.commit().await?;
+                commit(tx, Step::DeleteVectors).await?;
                 match self
                     .prepared()
                     .ok()

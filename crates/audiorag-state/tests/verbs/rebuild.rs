@@ -55,12 +55,12 @@ async fn all_sources_change_to_another_space_together_or_not_at_all() {
     assert_eq!(state.live_revision(&a.id).await.unwrap().unwrap().id, old);
 
     let new_b = prepare(&scratch, &b, "two").await;
-    let before = state.live_generation().await.unwrap();
+    let before = state.live_mark().await.unwrap();
     assert_eq!(
         state.switch_space(&other_space()).await.unwrap(),
         Switch::Done(vec![(a.id.clone(), new_a), (b.id.clone(), new_b)])
     );
-    assert_ne!(state.live_generation().await.unwrap(), before);
+    assert_ne!(state.live_mark().await.unwrap(), before);
     assert_eq!(
         state.live_spaces().await.unwrap(),
         [(other_space().fingerprint(), 2)]

@@ -155,7 +155,7 @@ impl Indexer {
             stages,
             cancel,
         };
-        let filled = self.fill(draft, parts.duration).await?;
+        let filled = Box::pin(self.fill(draft, parts.duration)).await?;
         stages
             .run(Stage::Publish, async {
                 if recipe.again.is_none() {

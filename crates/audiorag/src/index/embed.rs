@@ -1,6 +1,7 @@
 //! From chunks to vectors, computing only what is not known yet.
 
 use crate::guard::{Guarded, Paid};
+use crate::operation;
 use audiorag_core::capability::{Embedder, EmbedderLimits};
 use audiorag_core::id::EmbeddingKey;
 use audiorag_core::{Error, Result};
@@ -31,7 +32,7 @@ pub(crate) async fn embed(
     let stop = cancel.child_token();
     let calls: Vec<_> = batches(&missing, batch, limits)
         .into_iter()
-        .map(|batch| one_batch(state, embedder, lease, batch).boxed())
+        .map(|batch| operation::caught(one_batch(state, embedder, lease, batch)).boxed())
         .collect();
     let batches = futures_util::stream::iter(calls)
         .take_until(stop.clone().cancelled_owned())

@@ -3,7 +3,7 @@
 use audiorag_core::id::{ConfigHash, ContentHash, SourceId};
 use audiorag_core::model::{Discovered, Fingerprint, SourceStatus};
 use audiorag_core::{Error, Locator, Result};
-use audiorag_state::{NewSource, SourceRecord, State};
+use audiorag_state::{Lease, NewSource, SourceRecord, State};
 use std::path::{Path, PathBuf};
 
 /// What was decided about a discovered recording.
@@ -54,6 +54,7 @@ pub(crate) async fn look(
         && last.bytes == found.bytes
         && last.modified.is_some()
         && last.modified == found.modified
+        && is_settled(source)
         && is_current(state, source, &last.content, config).await?
     {
         return Ok(Look::Unchanged(source.clone(), unchanged(source)));
@@ -100,7 +101,7 @@ pub(crate) async fn identify(
         }
         None => (add(state, &found.locator, &fingerprint).await?, false),
     };
-    if !force && is_current(state, &source, &fingerprint.content, config).await? {
+    if !force && is_settled(&source) && is_current(state, &source, &fingerprint.content, config).await? {
         state.touch_source(&source.id, &fingerprint).await?;
         let reason = if moved {
             "moved".to_owned()
@@ -125,6 +126,27 @@ pub(crate) async fn is_current(
 ) -> Result<bool> {
     let live = state.live_revision(&source.id).await?;
     Ok(live.is_some_and(|live| live.content == *content && live.config == *config))
+}
+
+/// Whether the last run that worked on the source also said how it ended. One that was killed, or that failed
+/// after its revision had become visible, leaves a claim or a status that is not true any more.
+fn is_settled(source: &SourceRecord) -> bool {
+    source.owner.is_none() && matches!(source.status, SourceStatus::Completed | SourceStatus::Empty)
+}
+
+/// Makes the status of a source say again that its live revision is whole.
+pub(crate) async fn settle(state: &State, lease: &Lease) -> Result<()> {
+    match state.live_revision(&lease.source_id).await? {
+        Some(live) => {
+            let status = if live.chunk_count == 0 {
+                SourceStatus::Empty
+            } else {
+                SourceStatus::Completed
+            };
+            state.publish_revision(lease, live.id, status).await
+        }
+        None => Ok(()),
+    }
 }
 
 /// The source of a file that was moved: it has the same bytes, and its own file is gone.

@@ -51,6 +51,8 @@ impl<'a> Stages<'a> {
     /// Runs `work` as `stage`.
     pub(crate) async fn run<T>(self, stage: Stage, work: impl Future<Output = Result<T>>) -> Result<T> {
         let span = tracing::info_span!("stage", stage = %stage);
+        // On the heap, as each layer around a large future would copy it on the stack.
+        let work = Box::pin(work);
         async {
             let started = Instant::now();
             tracing::info!("stage started");

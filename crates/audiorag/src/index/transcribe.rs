@@ -7,6 +7,7 @@ use super::event::IndexEvent;
 use super::identify::Target;
 use super::stage::Stages;
 use crate::guard::{Guarded, Paid};
+use crate::operation;
 use audiorag_audio::{PartReader, SplitSettings};
 use audiorag_core::capability::{TranscribeRequest, Transcriber};
 use audiorag_core::id::{PartInputs, PartKey, RevisionId};
@@ -87,7 +88,8 @@ impl Transcription<'_> {
             .take_until(stop.clone().cancelled_owned())
             .map(|part| async move {
                 let (index, span) = (part.index, part.span);
-                let done = self.one_part(part).await;
+                // One part's panic must not take along the others in flight, which are paid for.
+                let done = operation::caught(self.one_part(part)).await;
                 done.map_err(|error| error.with_context("part", index))
                     .map(|done| (index, span, done))
             })

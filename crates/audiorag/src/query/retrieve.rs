@@ -2,7 +2,7 @@
 
 use super::Timings;
 use crate::guard::Guarded;
-use audiorag_core::capability::{Embedder, InputType, Reranker, VectorStore};
+use audiorag_core::capability::{Embedder, InputType, Reranker, VectorMatch, VectorStore};
 use audiorag_core::fusion::{RRF_K, reciprocal_rank_fusion};
 use audiorag_core::id::ChunkId;
 use audiorag_core::model::{ChunkLine, Filter, Hit, Scores, TimeQuality};
@@ -13,6 +13,8 @@ use std::time::Instant;
 
 /// Candidates of each search for one passage wanted.
 const CANDIDATES_PER_HIT: usize = 4;
+/// How often is searched while revisions take each other's place.
+const ATTEMPTS: u32 = 5;
 
 /// Where is searched, and with what.
 #[derive(Clone, Copy)]
@@ -31,8 +33,6 @@ pub(crate) struct Retrieved {
     pub(crate) vector: Vec<f32>,
     /// Stages that were skipped because they failed.
     pub(crate) degraded: Vec<String>,
-    /// Whether something was found that is not in a live revision.
-    pub(crate) dropped: bool,
 }
 
 /// Searches both ways at once and fuses by reciprocal rank. Chunks that are not in a live revision are dropped:
@@ -51,6 +51,7 @@ pub(crate) async fn hybrid(
     } = stores;
     let depth = (top_k * CANDIDATES_PER_HIT).clamp(20, store.limits().max_top_k.max(20));
     let started = Instant::now();
+    let mut mark = state.live_mark().await?;
     let texts = [question.to_owned()];
     let (embedded, lexical) = tokio::join!(
         embedder.embed_now(&texts, InputType::Query),
@@ -64,11 +65,42 @@ pub(crate) async fn hybrid(
     timings.add(Stage::Embed, started);
 
     let started = Instant::now();
-    let lexical = lexical.map_err(|error| error.with_stage(Stage::Search))?;
-    let dense = store
-        .search(&vector, depth, filter)
-        .await
-        .map_err(|error| error.with_stage(Stage::Search))?;
+    let mut lexical = lexical.map_err(|error| error.with_stage(Stage::Search))?;
+    for attempt in 1.. {
+        let dense = store
+            .search(&vector, depth, filter)
+            .await
+            .map_err(|error| error.with_stage(Stage::Search))?;
+        let (hits, dropped) = live_hits(state, &dense, &lexical).await?;
+        // A revision that was live when it was found may have been replaced before it was looked up, by one that
+        // was not to be found yet: the source would be missing from the answer. Then there is a new one to find.
+        let now = state.live_mark().await?;
+        let torn = dropped && now != mark;
+        if !torn || attempt == ATTEMPTS {
+            timings.add(Stage::Search, started);
+            return Ok(Retrieved {
+                hits,
+                vector,
+                degraded: Vec::new(),
+            });
+        }
+        // All of them may have been replaced, by those of another embedding model.
+        crate::index::refuse_other_spaces(state, &embedder.space().fingerprint()).await?;
+        mark = now;
+        lexical = state
+            .search_text(question, depth, filter)
+            .await
+            .map_err(|error| error.with_stage(Stage::Search))?;
+    }
+    Ok(Retrieved::default())
+}
+
+/// Fuses what both searches found, drops what is not in a live revision, and says whether there was such.
+async fn live_hits(
+    state: &State,
+    dense: &[VectorMatch],
+    lexical: &[(ChunkId, f32)],
+) -> Result<(Vec<Hit>, bool)> {
     let dense_scores: HashMap<&ChunkId, f32> = dense.iter().map(|found| (&found.id, found.score)).collect();
     let lexical_scores: HashMap<&ChunkId, f32> = lexical.iter().map(|(id, score)| (id, *score)).collect();
     let dense_order: Vec<ChunkId> = dense.iter().map(|found| found.id.clone()).collect();
@@ -90,13 +122,7 @@ pub(crate) async fn hybrid(
             Some(hit(chunk, scores))
         })
         .collect();
-    timings.add(Stage::Search, started);
-    Ok(Retrieved {
-        hits,
-        vector,
-        degraded: Vec::new(),
-        dropped,
-    })
+    Ok((hits, dropped))
 }
 
 fn hit(chunk: StoredChunk, scores: Scores) -> Hit {

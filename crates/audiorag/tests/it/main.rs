@@ -1,12 +1,16 @@
 //! The facade against scripted providers: what is called how often, and what is left behind.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a test that cannot go on should stop where it is"
 )]
 
 mod answers;
+mod drift;
 mod ending;
 mod indexing;
+mod model;
 mod reindexing;
+mod replaced;
 mod spending;
 mod support;

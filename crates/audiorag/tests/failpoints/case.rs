@@ -1,0 +1,265 @@
+//! One index run in a child process, with at most one failpoint armed.
+
+use crate::persistent::{CountingEmbedder, CountingTranscriber, FolderStore};
+use audiorag::index::{IndexEvent, IndexObserver, IndexOptions, IndexReport, Input};
+use audiorag::settings::{Key, Settings, Sources};
+use audiorag::state::failpoint;
+use audiorag::{AudioRag, CancellationToken, Providers, Result};
+use audiorag_core::Stage;
+use audiorag_core::capability::VectorStore;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Sources that are worked on side by side.
+const SOURCES: usize = 2;
+/// Calls of each vendor for one source side by side.
+const CALLS: usize = 2;
+/// Calls of each vendor that may be in flight: sent, and their answers not stored yet.
+pub(crate) const IN_FLIGHT: usize = SOURCES * CALLS;
+/// Texts in one call of the embedder.
+pub(crate) const BATCH: usize = 2;
+/// Longer than a claim goes without renewal.
+const UNTIL_RENEWAL: Duration = Duration::from_secs(25);
+
+/// Where the vectors go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Store {
+    Embedded,
+    External,
+}
+
+/// What happens at an armed failpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Error,
+    Panic,
+    Kill,
+}
+
+/// Where a run goes wrong: at the `nth` time that it comes to a failpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct Armed {
+    pub(crate) point: String,
+    pub(crate) nth: usize,
+    pub(crate) fault: Fault,
+}
+
+/// A database, a vector store and the vendors' counts, in a folder of their own.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) folder: PathBuf,
+    pub(crate) audio: PathBuf,
+    pub(crate) store: Store,
+}
+
+/// How the child ended.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) said: String,
+    /// What the run returned, unless it was killed.
+    pub(crate) outcome: Option<Value>,
+    /// How often it came to each failpoint, if none was armed.
+    pub(crate) hits: BTreeMap<String, usize>,
+}
+
+impl Case {
+    pub(crate) fn settings(&self) -> Settings {
+        let sources = Sources::isolated(&self.folder)
+            .with(Key::SttConcurrency, CALLS.to_string())
+            .with(Key::EmbeddingConcurrency, CALLS.to_string())
+            .with(Key::EmbeddingBatch, BATCH.to_string())
+            .with(Key::IndexSourceConcurrency, SOURCES.to_string())
+            .with(Key::ChunkDurationSeconds, "2");
+        Settings::resolve(&sources).unwrap().settings
+    }
+
+    pub(crate) fn transcribed(&self) -> PathBuf {
+        self.folder.join("transcribed.log")
+    }
+
+    pub(crate) fn embedded(&self) -> PathBuf {
+        self.folder.join("embedded.log")
+    }
+
+    /// The store outside of the process, if that is where the vectors are.
+    pub(crate) fn external(&self) -> Option<Arc<dyn VectorStore>> {
+        (self.store == Store::External)
+            .then(|| Arc::new(FolderStore::new(self.folder.join("store"))) as Arc<dyn VectorStore>)
+    }
+
+    pub(crate) async fn open(&self) -> AudioRag {
+        let providers = Providers {
+            transcriber: Some(Arc::new(CountingTranscriber::new(self.transcribed()))),
+            embedder: Some(Arc::new(CountingEmbedder::new(self.embedded(), CALLS))),
+            store: self.external(),
+            ..Providers::default()
+        };
+        let builder = AudioRag::builder(self.settings()).with_providers(providers);
+        builder.open().await.unwrap()
+    }
+
+    /// Indexes the folder of recordings in this process.
+    pub(crate) async fn index(&self, observer: &dyn IndexObserver) -> Result<IndexReport> {
+        let audiorag = self.open().await;
+        let inputs = vec![Input::Path(self.audio.clone())];
+        let options = IndexOptions::default();
+        let report = audiorag
+            .index(inputs, options, observer, CancellationToken::new())
+            .await;
+        audiorag.state().clone().close().await;
+        report
+    }
+
+    /// Indexes it in a child process.
+    pub(crate) fn index_in_child(&self, armed: Option<&Armed>) -> Ended {
+        let task = json!({
+            "audio": self.audio.to_str().unwrap(),
+            "external": self.store == Store::External,
+            "point": armed.map(|armed| armed.point.as_str()),
+            "nth": armed.map(|armed| armed.nth),
+            "fault": armed.map(|armed| format!("{:?}", armed.fault)),
+        });
+        std::fs::write(self.folder.join("task.json"), task.to_string()).unwrap();
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "--nocapture", "case::child"])
+            .current_dir(&self.folder)
+            // Hundreds of profiles of hundreds of short runs would say nothing new about what was run.
+            .env_remove("LLVM_PROFILE_FILE")
+            .output()
+            .unwrap();
+        let left = |name: &str| -> Option<Value> {
+            let text = std::fs::read_to_string(self.folder.join(name)).ok()?;
+            Some(serde_json::from_str(&text).unwrap())
+        };
+        let hits = left("hits.json").unwrap_or_default();
+        Ended {
+            status: output.status,
+            said: String::from_utf8_lossy(&output.stderr).into_owned(),
+            outcome: left("outcome.json"),
+            hits: hits
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(point, count)| (point.clone(), count.as_u64().unwrap() as usize))
+                .collect(),
+        }
+    }
+}
+
+/// Lets a minute's worth of a long run pass in the middle of the first source, so that its claim is renewed.
+#[derive(Default)]
+struct LongRun {
+    probed: Mutex<Vec<String>>,
+    passed: AtomicUsize,
+}
+
+impl IndexObserver for LongRun {
+    fn event(&self, event: IndexEvent) {
+        let IndexEvent::StageStarted {
+            source,
+            stage: Stage::Probe,
+        } = event
+        else {
+            return;
+        };
+        let mut probed = self.probed.lock().unwrap();
+        // A source is probed once before it is claimed and once after.
+        if probed.contains(&source) && self.passed.fetch_add(1, Ordering::SeqCst) == 0 {
+            tokio::spawn(async {
+                tokio::time::pause();
+                tokio::time::advance(UNTIL_RENEWAL).await;
+                tokio::time::resume();
+            });
+        }
+        probed.push(source);
+    }
+}
+
+/// The child process. It finds its task in its working directory.
+#[test]
+#[ignore = "a child process of the sweep"]
+fn child() {
+    let Ok(task) = std::fs::read_to_string("task.json") else {
+        return;
+    };
+    let task: Value = serde_json::from_str(&task).unwrap();
+    let case = Case {
+        folder: std::env::current_dir().unwrap(),
+        audio: task["audio"].as_str().unwrap().into(),
+        store: if task["external"] == true {
+            Store::External
+        } else {
+            Store::Embedded
+        },
+    };
+    let hits: Arc<Mutex<BTreeMap<&str, usize>>> = Arc::default();
+    if let Some(point) = task["point"].as_str() {
+        arm(
+            point,
+            task["nth"].as_u64().unwrap(),
+            task["fault"].as_str().unwrap(),
+        );
+    } else {
+        for name in failpoint::names() {
+            let hits = Arc::clone(&hits);
+            fail::cfg_callback(name, move || *hits.lock().unwrap().entry(name).or_default() += 1).unwrap();
+        }
+    }
+    // One thread, whose clock can be moved.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let outcome = match runtime.block_on(case.index(&LongRun::default())) {
+        Ok(report) => json!({
+            "indexed": report.indexed.len(),
+            "skipped": report.skipped.len(),
+            "failed": report.failed.iter().map(|failed| failed.kind.as_str()).collect::<Vec<_>>(),
+            "not_started": report.not_started,
+        }),
+        Err(error) => json!({ "error": error.kind().as_str() }),
+    };
+    std::fs::write("hits.json", json!(*hits.lock().unwrap()).to_string()).unwrap();
+    std::fs::write("outcome.json", outcome.to_string()).unwrap();
+}
+
+fn arm(point: &str, nth: u64, fault: &str) {
+    let reached = match nth - 1 {
+        0 => String::new(),
+        before => format!("{before}*off->"),
+    };
+    match fault {
+        "Error" => fail::cfg(point, &format!("{reached}1*return->off")).unwrap(),
+        "Panic" => fail::cfg(point, &format!("{reached}1*panic->off")).unwrap(),
+        "Kill" => {
+            let count = AtomicUsize::new(0);
+            fail::cfg_callback(point, move || {
+                if count.fetch_add(1, Ordering::SeqCst) as u64 == nth - 1 {
+                    let me = rustix::process::getpid();
+                    rustix::process::kill_process(me, rustix::process::Signal::KILL).unwrap();
+                }
+            })
+            .unwrap();
+        }
+        other => panic!("unknown fault {other}"),
+    }
+}
+
+/// Copies a folder with everything in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
