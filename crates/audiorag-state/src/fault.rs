@@ -51,6 +51,12 @@ impl Fault {
         matches!(self, Self::Database(error) if matches!(result_code(error).map(|code| code & 0xff), Some(8 | 14)))
     }
 
+    /// Whether a virtual table, such as the lexical index, contradicts itself or its content.
+    pub(crate) fn is_damaged_index(&self) -> bool {
+        // SQLITE_CORRUPT_VTAB.
+        matches!(self, Self::Database(error) if result_code(error) == Some(267))
+    }
+
     /// Whether a row with this key is there already.
     pub(crate) fn is_duplicate(&self) -> bool {
         // SQLITE_CONSTRAINT_PRIMARYKEY and SQLITE_CONSTRAINT_UNIQUE.

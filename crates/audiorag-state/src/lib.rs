@@ -8,23 +8,28 @@
 //! they can be deleted at any time and are rebuilt from the database.
 
 mod cache;
+mod check;
 mod chunk;
 mod db;
 mod entity;
 mod fault;
 mod filter;
+mod finding;
 mod hit;
 mod lexical;
 mod migration;
 mod ownership;
 mod records;
+mod repair;
 mod revision;
 mod source;
 mod space;
 mod stored;
 mod vectors;
 
+pub use check::StoredRevision;
 pub use db::StateOptions;
+pub use finding::{Finding, Invariant, Problem, Remedy, Severity};
 pub use migration::{MigrationStep, SchemaStatus, migrate, rollback, schema_status};
 pub use records::{
     CacheKind, CacheStats, Claim, Failure, Lease, NewChunk, NewSource, Outcome, Owner, PartRow, Retirement,

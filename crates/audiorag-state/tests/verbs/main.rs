@@ -6,6 +6,7 @@
     reason = "a failure in a helper is a failed test"
 )]
 
+mod check;
 mod common;
 mod concurrency;
 mod lexical;
