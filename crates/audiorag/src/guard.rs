@@ -265,6 +265,11 @@ impl Guarded<dyn Embedder> {
 }
 
 impl Guarded<dyn VectorStore> {
+    /// Which store this is.
+    pub(crate) fn info(&self) -> &ProviderInfo {
+        self.inner.info()
+    }
+
     /// What it accepts.
     pub(crate) fn limits(&self) -> StoreLimits {
         self.inner.limits()

@@ -5,11 +5,11 @@
 //! visible and nothing is lost: whatever ends a run, the next one goes on from the last commit.
 
 mod discover;
-mod embed;
+pub(crate) mod embed;
 mod event;
 mod identify;
 mod stage;
-mod store;
+pub(crate) mod store;
 mod transcribe;
 
 pub use discover::{Input, Selection};
@@ -454,7 +454,7 @@ impl Indexer {
     }
 
     /// The settings that shape a revision, as data.
-    fn config_json(&self, options: &IndexOptions) -> serde_json::Value {
+    pub(crate) fn config_json(&self, options: &IndexOptions) -> serde_json::Value {
         serde_json::json!({
             "audio": self.settings.speech.split.fingerprint(),
             "transcriber": self.transcriber.info().fingerprint(),

@@ -6,4 +6,5 @@
 
 mod answers;
 mod indexing;
+mod repair;
 mod support;
