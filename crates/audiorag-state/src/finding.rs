@@ -225,9 +225,10 @@ impl Finding {
             count => format!("{count} {many}"),
         };
         match self.problem {
-            Problem::VectorsMissing => {
-                some("chunk is", "chunks are") + " not in the vector store as it should be"
-            }
+            Problem::VectorsMissing => match self.count {
+                1 => "1 chunk is missing from the vector store, or differs there".to_owned(),
+                count => format!("{count} chunks are missing from the vector store, or differ there"),
+            },
             Problem::EmbeddingsMissing => some("chunk has", "chunks have") + " no usable cached vector",
             Problem::LexicalIndex => "the lexical index does not match the chunks".to_owned(),
             Problem::ChunkCount => {

@@ -245,7 +245,7 @@ async fn a_finding_names_its_source_and_how_many() {
     assert_eq!(missing.revision, source.active_revision);
     assert_eq!(
         missing.detail(),
-        "/a/x.mp3: 2 chunks are not in the vector store as it should be"
+        "/a/x.mp3: 2 chunks are missing from the vector store, or differ there"
     );
 }
 
