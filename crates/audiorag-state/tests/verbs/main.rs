@@ -12,6 +12,7 @@ mod concurrency;
 mod lexical;
 mod opening;
 mod ownership;
+mod released;
 mod revisions;
 mod sources;
 mod vectors;
