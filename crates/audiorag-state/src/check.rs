@@ -175,8 +175,8 @@ impl State {
             .await
     }
 
-    /// Whether the lexical index holds every chunk once and with its text. A state that is open for reading alone
-    /// compares the rows and leaves their text out.
+    /// Whether the lexical index holds every chunk once and with its text. Where nothing can
+    /// be written, the rows are compared and their text is left out.
     pub(crate) async fn lexical_is_whole(&self) -> Attempt<bool> {
         let rows = number(
             self.db.reader(),
@@ -187,16 +187,24 @@ impl State {
         if rows > 0 || self.db.is_read_only() {
             return Ok(rows == 0);
         }
-        // FTS5's own command, which has the form of a write and is none. The rank asks it to compare the index with
-        // the text of the chunks.
-        let command = "INSERT INTO chunk_fts (chunk_fts, rank) VALUES ('integrity-check', 1)";
-        match self.db.writer()?.execute_unprepared(command).await {
-            Ok(_) => Ok(true),
-            Err(error) => match crate::fault::Fault::from(error) {
-                fault if fault.is_damaged_index() => Ok(false),
-                fault => Err(fault),
-            },
+        match self.compare_lexical().await {
+            Ok(()) => Ok(true),
+            Err(fault) if fault.is_damaged_index() => Ok(false),
+            // Nothing can be begun there; the rows are all that can be compared.
+            Err(fault) if fault.is_full() => Ok(true),
+            Err(fault) => Err(fault),
         }
+    }
+
+    /// Runs FTS5's own command, which has the form of a write and changes nothing. The rank asks it to compare the
+    /// index with the text of the chunks.
+    async fn compare_lexical(&self) -> Attempt<()> {
+        let tx = self.db.begin().await?;
+        let command = "INSERT INTO chunk_fts (chunk_fts, rank) VALUES ('integrity-check', 1)";
+        let outcome = tx.execute_unprepared(command).await;
+        tx.rollback().await?;
+        outcome?;
+        Ok(())
     }
 }
 

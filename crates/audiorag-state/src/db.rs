@@ -7,6 +7,7 @@
 use crate::fault::{Attempt, Fault};
 use crate::migration;
 use audiorag_core::{Error, Result};
+use sea_orm::sqlx::Connection as _;
 use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
@@ -244,6 +245,14 @@ pub(crate) async fn connect(
         .test_before_acquire(false)
         .sqlx_logging(false)
         .record_stmt_in_spans(false)
+        .map_sqlx_sqlite_pool_opts(|pool| {
+            // When SQLite ends a transaction by itself, as on a full disk, the driver goes on counting it as open. On
+            // such a connection the next transaction would be a savepoint of one that nobody ever commits.
+            pool.before_acquire(|connection, _| {
+                let usable = !connection.is_in_transaction();
+                Box::pin(async move { Ok(usable) })
+            })
+        })
         .map_sqlx_sqlite_opts(move |options| {
             adjust(
                 options

@@ -51,6 +51,11 @@ impl Fault {
         matches!(self, Self::Database(error) if matches!(result_code(error).map(|code| code & 0xff), Some(8 | 14)))
     }
 
+    /// Whether the disk is full.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::Database(error) if result_code(error).map(|code| code & 0xff) == Some(13))
+    }
+
     /// Whether a virtual table, such as the lexical index, contradicts itself or its content.
     pub(crate) fn is_damaged_index(&self) -> bool {
         // SQLITE_CORRUPT_VTAB.

@@ -5,6 +5,7 @@
 )]
 
 mod answers;
+mod faults;
 mod indexing;
 mod repair;
 mod support;
