@@ -183,14 +183,22 @@ mod tests {
         );
         assert!(error.hint().unwrap().contains("free some space"));
         assert_eq!(state.list_sources().await.unwrap().len(), stored);
+        // SQLite has ended the transaction by itself. What is committed from now on is in the file, not in a
+        // savepoint of a transaction that nobody commits: another connection sees it.
+        let limit = "PRAGMA max_page_count = 100000";
         state
             .db
             .writer()
             .unwrap()
-            .execute_unprepared("PRAGMA max_page_count = 100000")
+            .execute_unprepared(limit)
             .await
             .unwrap();
-        state.add_source(&new_source(stored)).await.unwrap();
+        let other = State::open(StateOptions::new(&path)).await.unwrap();
+        for _ in 0..3 {
+            state.add_source(&new_source(stored)).await.unwrap();
+            stored += 1;
+            assert_eq!(other.list_sources().await.unwrap().len(), stored);
+        }
     }
 
     #[tokio::test]
