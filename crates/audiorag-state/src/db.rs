@@ -184,11 +184,18 @@ pub(crate) fn now() -> i64 {
 /// write-ahead logging, for which SQLite does not wait by itself.
 pub(crate) async fn connect_writer(options: &StateOptions) -> Result<DatabaseConnection> {
     let started = Instant::now();
+    // Setting what an existing file has anyway would write to it: wait for others, and fail on a full disk.
+    let fresh = std::fs::metadata(&options.path).is_ok_and(|file| file.len() == 0);
     loop {
-        let attempt = connect(options, 1, |options| {
+        let attempt = connect(options, 1, move |options| {
+            let options = if fresh {
+                options
+                    .page_size(PAGE_SIZE)
+                    .auto_vacuum(SqliteAutoVacuum::Incremental)
+            } else {
+                options
+            };
             options
-                .page_size(PAGE_SIZE)
-                .auto_vacuum(SqliteAutoVacuum::Incremental)
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
                 .pragma("journal_size_limit", JOURNAL_LIMIT)

@@ -183,8 +183,6 @@ mod tests {
         );
         assert!(error.hint().unwrap().contains("free some space"));
         assert_eq!(state.list_sources().await.unwrap().len(), stored);
-        // SQLite has ended the transaction by itself. What is committed from now on is in the file, not in a
-        // savepoint of a transaction that nobody commits: another connection sees it.
         let limit = "PRAGMA max_page_count = 100000";
         state
             .db
@@ -193,11 +191,35 @@ mod tests {
             .execute_unprepared(limit)
             .await
             .unwrap();
-        let other = State::open(StateOptions::new(&path)).await.unwrap();
-        for _ in 0..3 {
-            state.add_source(&new_source(stored)).await.unwrap();
-            stored += 1;
-            assert_eq!(other.list_sources().await.unwrap().len(), stored);
+        state.add_source(&new_source(stored)).await.unwrap();
+    }
+
+    /// On a full disk, and after other failures, SQLite rolls back without being asked, and the driver goes on
+    /// counting the transaction as open. The next ones would be savepoints of it, and never be committed.
+    #[tokio::test]
+    async fn a_transaction_that_the_database_ended_takes_no_later_one_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.db");
+        let state = State::open(StateOptions::new(&path)).await.unwrap();
+        let impatient = StateOptions {
+            busy_timeout: std::time::Duration::from_millis(20),
+            ..StateOptions::new(&path)
+        };
+        let other = State::open(impatient).await.unwrap();
+        for round in 0..3 {
+            let tx = state.db.begin().await.unwrap();
+            tx.execute_unprepared("ROLLBACK").await.unwrap();
+            drop(tx);
+            let tx = state.db.begin().await.unwrap();
+            tx.execute_unprepared("DELETE FROM source").await.unwrap();
+            drop(tx);
+            state.add_source(&new_source(round)).await.unwrap();
+            assert_eq!(other.list_sources().await.unwrap().len(), round + 1);
+            // Whoever begins holds the lock from the start, as always.
+            let tx = state.db.begin().await.unwrap();
+            let error = other.add_source(&new_source(99)).await.unwrap_err();
+            assert!(error.message().contains("database is locked"), "{error}");
+            drop(tx);
         }
     }
 

@@ -7,7 +7,10 @@ use sea_orm::{ConnectionTrait as _, Database};
 /// Changes the database behind the program's back.
 async fn run(world: &World, statements: &str) {
     let listed = world.run(&["db", "status", "--json"]).await.ok().json();
-    let path = listed["database"].as_str().unwrap();
+    let path = listed
+        .get("database")
+        .and_then(serde_json::Value::as_str)
+        .unwrap();
     let connection = Database::connect(format!("sqlite://{path}")).await.unwrap();
     connection
         .execute_unprepared(&format!("PRAGMA foreign_keys = OFF; {statements}"))
@@ -55,11 +58,11 @@ async fn what_costs_is_asked_for() {
     run(&world, "DELETE FROM vector; DELETE FROM embedding WHERE id = 1").await;
     let before = world.embedder.script().calls();
     // Nobody can be asked: all but that is mended.
-    let run_ = world
+    let partly = world
         .run(&["doctor", "--repair", "--json"])
         .await
         .exits(ExitStatus::State);
-    let report = run_.json();
+    let report = partly.json();
     let left = report["left"].as_array().unwrap();
     assert!(
         left.iter()
