@@ -59,6 +59,7 @@ pub(crate) fn check() -> Result<Findings> {
     findings.extend(exceptions::stale(&tree));
     findings.extend(documents::architecture(&tree));
     findings.extend(documents::commands(&tree));
+    findings.extend(documents::named_tests(&tree));
     findings.extend(migrations::check(&tree)?);
     Ok(findings)
 }

@@ -151,15 +151,31 @@ pub fn fingerprint(path: &Path) -> Result<Fingerprint> {
     }
     let after = file.metadata().map_err(|cause| name.io("read", cause))?;
     if bytes != metadata.len() || modified(&after) != modified(&metadata) {
-        return Err(name
-            .input("changed while it was read")
-            .with_hint("wait until it is written completely, then run the command again"));
+        return Err(changed(&name));
     }
     Ok(Fingerprint {
         content: ContentHash::of_digest(hasher.finalize().into()),
         bytes,
         modified: modified(&metadata),
     })
+}
+
+/// Checks by size and modification time that a file is still the one that was fingerprinted, so that what is decoded
+/// from it belongs to the bytes it is stored under.
+///
+/// # Errors
+/// [`Input`](audiorag_core::ErrorKind::Input) when it changed, and as for [`fingerprint`] when it cannot be opened.
+pub fn check_unchanged(path: &Path, before: &Fingerprint) -> Result<()> {
+    let OpenFile { metadata, name, .. } = open(path, &Limits::default(), Stage::Split)?;
+    if metadata.len() == before.bytes && modified(&metadata) == before.modified {
+        return Ok(());
+    }
+    Err(changed(&name))
+}
+
+fn changed(name: &FileName) -> Error {
+    name.input("changed while it was read")
+        .with_hint("wait until it is written completely, then run the command again")
 }
 
 /// Modification time in nanoseconds since 1970, negative before.

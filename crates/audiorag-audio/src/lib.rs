@@ -25,7 +25,7 @@ mod tags;
 mod vad;
 
 pub use container::{probe, probe_with};
-pub use file::fingerprint;
+pub use file::{check_unchanged, fingerprint};
 pub use limits::Limits;
 pub use parts::PartReader;
 pub use samples::SampleReader;

@@ -148,11 +148,7 @@ pub(crate) enum Command {
         sources: Vec<String>,
     },
     /// Check settings, models, database and providers
-    Doctor {
-        /// Run the models once, too
-        #[arg(long)]
-        deep: bool,
-    },
+    Doctor(Doctor),
     /// What is kept so that it need not be computed again
     #[command(subcommand)]
     Cache(Cache),
@@ -174,6 +170,19 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Doctor {
+    /// Read everything that is stored, too, and compare the vector store with it
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// Mend what a deep check finds; nothing that is cached is paid for again
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Show what a repair would do
+    #[arg(long, requires = "repair")]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Args, Debug)]

@@ -4,7 +4,7 @@
 use audiorag::core::budget::Amounts;
 use audiorag::core::model::{Citation, Hit, TimeQuality};
 use audiorag::core::{MediaTime, Money, Stage};
-use audiorag::doctor::Check;
+use audiorag::doctor::{Check, RepairReport};
 use audiorag::gc::GcReport;
 use audiorag::index::{
     FailedSource, IndexEvent, IndexPlan, IndexReport, IndexedSource, PlannedCalls, ReindexPlan,
@@ -13,7 +13,7 @@ use audiorag::index::{
 use audiorag::prices::Prices;
 use audiorag::query::{QueryReply, SearchReply};
 use audiorag::settings::Entry;
-use audiorag::state::{CacheStats, CostRow, SchemaStatus, SourceRecord};
+use audiorag::state::{CacheStats, CostRow, Finding, SchemaStatus, SourceRecord};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::time::{Duration, SystemTime};
@@ -364,11 +364,50 @@ pub(crate) fn checks(checks: &[Check]) -> Value {
                 "detail": check.detail,
                 "remedy": check.remedy,
                 "kind": check.kind.map(audiorag::ErrorKind::as_str),
+                "findings": check.findings.iter().map(finding).collect::<Vec<_>>(),
                 "latency_ms": millis(check.latency),
             })
         })
         .collect();
     json!({"checks": checks})
+}
+
+fn finding(finding: &Finding) -> Value {
+    json!({
+        "invariant": finding.problem.invariant().id(),
+        "problem": finding.problem.as_str(),
+        "severity": finding.problem.severity().as_str(),
+        "source_id": finding.source.as_ref().map(audiorag::core::id::SourceId::as_str),
+        "source": finding.name,
+        "revision": finding.revision.map(|revision| revision.0),
+        "count": finding.count,
+        "detail": finding.detail(),
+    })
+}
+
+/// `doctor --repair --json`.
+pub(crate) fn repair(report: &RepairReport) -> Value {
+    let left: Vec<Value> = report
+        .left
+        .iter()
+        .map(|left| {
+            let mut value = finding(&left.finding);
+            if let Some(object) = value.as_object_mut() {
+                object.insert("reason".to_owned(), left.reason.clone().into());
+                object.insert("costs".to_owned(), left.costs.into());
+            }
+            value
+        })
+        .collect();
+    json!({
+        "dry_run": report.dry_run,
+        "mended": report.mended.iter().map(finding).collect::<Vec<_>>(),
+        "left": left,
+        "notices": report.notices.iter().map(finding).collect::<Vec<_>>(),
+        "vectors_written": report.written,
+        "vectors_computed": report.computed,
+        "sources_rebuilt": report.rebuilt,
+    })
 }
 
 /// `config show --json`.

@@ -8,6 +8,7 @@ use crate::failpoint::{self, Step};
 use crate::fault::{Attempt, Fault};
 use crate::migration;
 use audiorag_core::{Error, Result};
+use sea_orm::sqlx::Connection as _;
 use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
@@ -192,11 +193,18 @@ pub(crate) fn now() -> i64 {
 /// write-ahead logging, for which SQLite does not wait by itself.
 pub(crate) async fn connect_writer(options: &StateOptions) -> Result<DatabaseConnection> {
     let started = Instant::now();
+    // Setting what an existing file has anyway would write to it: wait for others, and fail on a full disk.
+    let fresh = std::fs::metadata(&options.path).is_ok_and(|file| file.len() == 0);
     loop {
-        let attempt = connect(options, 1, |options| {
+        let attempt = connect(options, 1, move |options| {
+            let options = if fresh {
+                options
+                    .page_size(PAGE_SIZE)
+                    .auto_vacuum(SqliteAutoVacuum::Incremental)
+            } else {
+                options
+            };
             options
-                .page_size(PAGE_SIZE)
-                .auto_vacuum(SqliteAutoVacuum::Incremental)
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
                 .pragma("journal_size_limit", JOURNAL_LIMIT)
@@ -253,6 +261,14 @@ pub(crate) async fn connect(
         .test_before_acquire(false)
         .sqlx_logging(false)
         .record_stmt_in_spans(false)
+        .map_sqlx_sqlite_pool_opts(|pool| {
+            // When SQLite ends a transaction by itself, as on a full disk, the driver goes on counting it as open. On
+            // such a connection the next transaction would be a savepoint of one that nobody ever commits.
+            pool.before_acquire(|connection, _| {
+                let usable = !connection.is_in_transaction();
+                Box::pin(async move { Ok(usable) })
+            })
+        })
         .map_sqlx_sqlite_opts(move |options| {
             adjust(
                 options

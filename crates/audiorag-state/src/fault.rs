@@ -51,6 +51,17 @@ impl Fault {
         matches!(self, Self::Database(error) if matches!(result_code(error).map(|code| code & 0xff), Some(8 | 14)))
     }
 
+    /// Whether the disk is full.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::Database(error) if result_code(error).map(|code| code & 0xff) == Some(13))
+    }
+
+    /// Whether a virtual table, such as the lexical index, contradicts itself or its content.
+    pub(crate) fn is_damaged_index(&self) -> bool {
+        // SQLITE_CORRUPT_VTAB.
+        matches!(self, Self::Database(error) if result_code(error) == Some(267))
+    }
+
     /// Whether a row with this key is there already.
     pub(crate) fn is_duplicate(&self) -> bool {
         // SQLITE_CONSTRAINT_PRIMARYKEY and SQLITE_CONSTRAINT_UNIQUE.
@@ -172,14 +183,44 @@ mod tests {
         );
         assert!(error.hint().unwrap().contains("free some space"));
         assert_eq!(state.list_sources().await.unwrap().len(), stored);
+        let limit = "PRAGMA max_page_count = 100000";
         state
             .db
             .writer()
             .unwrap()
-            .execute_unprepared("PRAGMA max_page_count = 100000")
+            .execute_unprepared(limit)
             .await
             .unwrap();
         state.add_source(&new_source(stored)).await.unwrap();
+    }
+
+    /// On a full disk, and after other failures, SQLite rolls back without being asked, and the driver goes on
+    /// counting the transaction as open. The next ones would be savepoints of it, and never be committed.
+    #[tokio::test]
+    async fn a_transaction_that_the_database_ended_takes_no_later_one_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.db");
+        let state = State::open(StateOptions::new(&path)).await.unwrap();
+        let impatient = StateOptions {
+            busy_timeout: std::time::Duration::from_millis(20),
+            ..StateOptions::new(&path)
+        };
+        let other = State::open(impatient).await.unwrap();
+        for round in 0..3 {
+            let tx = state.db.begin().await.unwrap();
+            tx.execute_unprepared("ROLLBACK").await.unwrap();
+            drop(tx);
+            let tx = state.db.begin().await.unwrap();
+            tx.execute_unprepared("DELETE FROM source").await.unwrap();
+            drop(tx);
+            state.add_source(&new_source(round)).await.unwrap();
+            assert_eq!(other.list_sources().await.unwrap().len(), round + 1);
+            // Whoever begins holds the lock from the start, as always.
+            let tx = state.db.begin().await.unwrap();
+            let error = other.add_source(&new_source(99)).await.unwrap_err();
+            assert!(error.message().contains("database is locked"), "{error}");
+            drop(tx);
+        }
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@
 //! they can be deleted at any time and are rebuilt from the database.
 
 mod cache;
+mod check;
 mod chunk;
 mod db;
 mod entity;
@@ -15,6 +16,7 @@ mod entity;
 pub mod failpoint;
 mod fault;
 mod filter;
+mod finding;
 mod garbage;
 mod hit;
 mod journal;
@@ -23,13 +25,16 @@ mod migration;
 mod ownership;
 mod rebuild;
 mod records;
+mod repair;
 mod revision;
 mod source;
 mod space;
 mod stored;
 mod vectors;
 
+pub use check::StoredRevision;
 pub use db::StateOptions;
+pub use finding::{Finding, Invariant, Problem, Remedy, Severity};
 pub use journal::{CallEnd, CallId, CostBy, CostRow, CostWindow, NewCall, Opening, Settlement};
 pub use migration::{MigrationStep, SchemaStatus, migrate, rollback, schema_status};
 pub use records::{

@@ -1,16 +1,24 @@
 //! Is everything that is configured there, and does it work?
 
+pub(crate) mod invariants;
+pub(crate) mod repair;
+
+pub use repair::{RepairOptions, RepairReport, Unmended};
+
 use crate::query::AnswerMode;
 use crate::registry::{Purpose, Registry};
 use crate::settings::Settings;
-use audiorag_core::capability::{Health, HealthStatus, Selector};
+use audiorag_core::capability::{Health, HealthStatus};
 use audiorag_core::{Error, ErrorKind, Result};
-use audiorag_state::State;
+use audiorag_state::{Finding, Invariant, Severity, State};
+use invariants::Examination;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-/// How long one check may take.
+/// How long one check may take; looking at everything that is stored takes as long as it takes.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// Findings that the detail of a check names one by one.
+const NAMED: usize = 3;
 
 /// The outcome of one check.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +35,8 @@ pub struct Check {
     pub kind: Option<ErrorKind>,
     /// Whether what was looked at is a provider.
     pub is_provider: bool,
+    /// What is wrong, one by one, where the check is one of an invariant.
+    pub findings: Vec<Finding>,
     /// How long it took.
     pub latency: Duration,
 }
@@ -98,14 +108,97 @@ pub(crate) async fn run(settings: &Settings, state: &State, registry: &Registry,
         }),
         reranker,
         generator,
-        check("index", index(state, registry, deep)),
+        check("index", index(state, registry)),
     );
+    let deeper = if deep {
+        let mut deeper = vec![damage(state).await];
+        deeper.extend(examination(state, registry).await);
+        deeper
+    } else {
+        Vec::new()
+    };
     [work_dir, database, transcriber, embedder, store]
         .into_iter()
         .chain(reranker)
         .chain(generator)
         .chain([index])
+        .chain(deeper)
         .collect()
+}
+
+/// What SQLite finds wrong with the file.
+async fn damage(state: &State) -> Check {
+    timed("file", async {
+        let damage = state.file_damage().await?;
+        if damage.is_empty() {
+            return Ok((
+                CheckStatus::Ok,
+                "every page of the database can be read".to_owned(),
+            ));
+        }
+        Err(
+            Error::state(format!("the database is damaged: {}", damage.join("; "))).with_hint(
+                "restore a copy (such as a .backup- file beside it), or move it away to start afresh",
+            ),
+        )
+    })
+    .await
+}
+
+/// One check for each invariant.
+async fn examination(state: &State, registry: &Registry) -> Vec<Check> {
+    let started = Instant::now();
+    let Examination { findings, store } = match invariants::examine(state, registry).await {
+        Ok(examination) => examination,
+        Err(error) => return vec![outcome("invariants", Err(error), started.elapsed())],
+    };
+    let latency = started.elapsed();
+    let mut checks: Vec<Check> = Invariant::ALL
+        .into_iter()
+        .map(|invariant| judge(invariant, &findings, latency))
+        .collect();
+    if let Err(error) = store {
+        checks.push(Check {
+            is_provider: true,
+            ..outcome("vectors", Err(error), latency)
+        });
+    }
+    checks
+}
+
+/// What the findings say of one invariant.
+fn judge(invariant: Invariant, findings: &[Finding], latency: Duration) -> Check {
+    let mut own: Vec<Finding> = findings
+        .iter()
+        .filter(|finding| finding.problem.invariant() == invariant)
+        .cloned()
+        .collect();
+    // What matters first.
+    own.sort_by_key(|finding| std::cmp::Reverse(finding.problem.severity()));
+    let worst = own.first().map(|finding| finding.problem.severity());
+    let mut details: Vec<String> = own.iter().take(NAMED).map(Finding::detail).collect();
+    if own.len() > NAMED {
+        details.push(format!("and {} more", own.len() - NAMED));
+    }
+    Check {
+        name: invariant.id().to_owned(),
+        status: match worst {
+            None => CheckStatus::Ok,
+            Some(Severity::Notice) => CheckStatus::Warn,
+            Some(Severity::Damage) => CheckStatus::Fail,
+        },
+        detail: if own.is_empty() {
+            invariant.statement().to_owned()
+        } else {
+            details.join("; ")
+        },
+        remedy: (worst == Some(Severity::Damage))
+            .then(|| "run 'audiorag doctor --repair': what is cached is not paid for again".to_owned()),
+        kind: (worst == Some(Severity::Damage)).then_some(ErrorKind::State),
+        is_provider: false,
+        findings: own,
+        latency,
+    }
 }
 
 /// A check of something that was chosen in the settings.
@@ -117,15 +210,25 @@ async fn provider(name: &str, work: impl Future<Output = Result<(CheckStatus, St
 }
 
 async fn check(name: &str, work: impl Future<Output = Result<(CheckStatus, String)>>) -> Check {
+    let work = async {
+        tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|_| {
+            Err(Error::timeout(format!(
+                "no answer within {} s",
+                DEADLINE.as_secs()
+            )))
+        })
+    };
+    timed(name, work).await
+}
+
+async fn timed(name: &str, work: impl Future<Output = Result<(CheckStatus, String)>>) -> Check {
     let started = Instant::now();
-    let outcome = tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|_| {
-        Err(Error::timeout(format!(
-            "no answer within {} s",
-            DEADLINE.as_secs()
-        )))
-    });
-    let latency = started.elapsed();
-    match outcome {
+    let found = work.await;
+    outcome(name, found, started.elapsed())
+}
+
+fn outcome(name: &str, found: Result<(CheckStatus, String)>, latency: Duration) -> Check {
+    match found {
         Ok((status, detail)) => Check {
             name: name.to_owned(),
             status,
@@ -133,6 +236,7 @@ async fn check(name: &str, work: impl Future<Output = Result<(CheckStatus, Strin
             remedy: None,
             kind: None,
             is_provider: false,
+            findings: Vec::new(),
             latency,
         },
         Err(error) => Check {
@@ -142,6 +246,7 @@ async fn check(name: &str, work: impl Future<Output = Result<(CheckStatus, Strin
             remedy: error.hint().map(str::to_owned),
             kind: Some(error.kind()),
             is_provider: false,
+            findings: Vec::new(),
             latency,
         },
     }
@@ -179,49 +284,12 @@ async fn database(state: &State) -> Result<(CheckStatus, String)> {
     ))
 }
 
-/// The live index: of one embedding model, and, looked at deeply, with as many vectors in the store as the
-/// state has chunks.
-async fn index(state: &State, registry: &Registry, deep: bool) -> Result<(CheckStatus, String)> {
-    let spaces = state.live_spaces().await?;
-    if spaces.is_empty() {
+/// The live index: of one embedding model, the configured one.
+async fn index(state: &State, registry: &Registry) -> Result<(CheckStatus, String)> {
+    if state.live_spaces().await?.is_empty() {
         return Ok((CheckStatus::Ok, "nothing is indexed yet".to_owned()));
     }
-    let embedder = registry.embedder(Purpose::Query)?;
-    crate::index::refuse_other_spaces(state, &embedder.space().fingerprint()).await?;
-    if !deep {
-        return Ok((
-            CheckStatus::Ok,
-            format!("built with {}", embedder.space().fingerprint()),
-        ));
-    }
-    let store = registry.store(state, Purpose::Query)?;
-    store.prepare(embedder.space()).await?;
-    let mut chunks = 0;
-    let mut wrong = Vec::new();
-    for source in state.list_sources().await? {
-        let Some(live) = state.live_revision(&source.id).await? else {
-            continue;
-        };
-        chunks += live.chunk_count;
-        let found = store
-            .count(&Selector::Revision(source.id.clone(), live.id))
-            .await?;
-        if found != live.chunk_count {
-            wrong.push(format!(
-                "{} ({found} of {} vectors)",
-                source.locator, live.chunk_count
-            ));
-        }
-    }
-    if wrong.is_empty() {
-        return Ok((
-            CheckStatus::Ok,
-            format!("{chunks} chunks, all in the vector store"),
-        ));
-    }
-    Err(Error::state(format!(
-        "the vector store does not hold what the index says: {}",
-        wrong.join(", ")
-    ))
-    .with_hint("index these sources with --force: transcripts and vectors are cached, so it costs nothing"))
+    let space = registry.embedder(Purpose::Query)?.space().fingerprint();
+    crate::index::refuse_other_spaces(state, &space).await?;
+    Ok((CheckStatus::Ok, format!("built with {space}")))
 }

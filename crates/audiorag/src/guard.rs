@@ -119,7 +119,7 @@ impl Policy {
                 .await
                 .map_err(|_| Error::cancelled("the provider was shut down"))?;
             let bill = match (&self.purse, &self.run, order) {
-                (Some(purse), Some(run), Some(order)) => Some(purse.open(run, info, order).await?),
+                (Some(purse), Some(run), Some(order)) => purse.open(run, info, order).await?,
                 _ => None,
             };
             let waited = started.elapsed();
@@ -359,6 +359,11 @@ impl Guarded<dyn Embedder> {
 }
 
 impl Guarded<dyn VectorStore> {
+    /// Which store this is.
+    pub(crate) fn info(&self) -> &ProviderInfo {
+        self.inner.info()
+    }
+
     /// What it accepts.
     pub(crate) fn limits(&self) -> StoreLimits {
         self.inner.limits()

@@ -6,13 +6,13 @@
 
 mod build;
 mod discover;
-mod embed;
+pub(crate) mod embed;
 mod event;
 mod identify;
 mod plan;
 mod reindex;
 mod stage;
-mod store;
+pub(crate) mod store;
 mod transcribe;
 
 pub use discover::{Input, Selection};

@@ -54,7 +54,7 @@ pub use tokio_util::sync::CancellationToken;
 use audiorag_core::capability::PromptLimit;
 use audiorag_core::id::{OperationId, SourceId};
 use audiorag_core::model::Transcript;
-use audiorag_state::{SourceRecord, State, StateOptions};
+use audiorag_state::{Finding, SourceRecord, State, StateOptions};
 use guard::Run;
 use index::{
     IndexObserver, IndexOptions, IndexPlan, IndexReport, Indexer, Input, ReindexOptions, ReindexPlan,
@@ -282,9 +282,32 @@ impl AudioRag {
         gc::run(&self.state, &store, &self.settings.work_dir, retention, dry_run).await
     }
 
-    /// Checks everything that is configured. `deep` also compares the vector store with the state.
+    /// Checks everything that is configured. `deep` also reads everything that is stored: one check for the file,
+    /// and one for each [`Invariant`](audiorag_state::Invariant).
     pub async fn doctor(&self, deep: bool) -> Vec<doctor::Check> {
         doctor::run(&self.settings, &self.state, &self.registry, deep).await
+    }
+
+    /// Everything that contradicts the invariants of the state and the vector store.
+    ///
+    /// # Errors
+    /// [`State`](ErrorKind::State) when the database cannot be read, and failures of the vector store.
+    pub async fn check(&self) -> Result<Vec<Finding>> {
+        let found = doctor::invariants::examine(&self.state, &self.registry).await?;
+        found.store.map(|()| found.findings)
+    }
+
+    /// Mends what [`check`](Self::check) finds, from what is stored: the lexical index from the chunks, the vector
+    /// store from the cached vectors, claims and calls of processes that are gone. Without
+    /// [`pay`](doctor::RepairOptions::pay) no vendor that costs money is called.
+    ///
+    /// # Errors
+    /// [`State`](ErrorKind::State) when the database cannot be written, and failures of the vector store.
+    pub async fn repair(&self, options: doctor::RepairOptions) -> Result<doctor::RepairReport> {
+        let operation_id = operation::new_operation_id();
+        let span = tracing::info_span!("repair", operation_id = %operation_id);
+        let run = Run::new(operation_id, self.settings.budget.per_run);
+        doctor::repair::run(self, run, options).instrument(span).await
     }
 
     fn selection(&self, options: &IndexOptions) -> Result<Selection> {

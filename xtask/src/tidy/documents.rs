@@ -50,6 +50,43 @@ pub(super) fn architecture(tree: &[File]) -> Findings {
     findings
 }
 
+/// Tests that a table of failures names and the tree does not have: a promise whose test is gone is none.
+pub(super) fn named_tests(tree: &[File]) -> Findings {
+    const NAME: &str = "docs/reliability.md";
+    let Some(file) = tree.iter().find(|file| file.path == NAME) else {
+        return vec![format!("{NAME} is missing")];
+    };
+    let mut findings = Findings::new();
+    for (number, line) in prose(file.text()) {
+        let Some(row) = line
+            .trim()
+            .strip_prefix('|')
+            .and_then(|row| row.strip_suffix('|'))
+        else {
+            continue;
+        };
+        let tests = row.rsplit('|').next().unwrap_or_default();
+        if tests.trim() == "tests" || tests.trim().starts_with('-') {
+            continue;
+        }
+        if !tests.contains('`') {
+            findings.push(format!("{NAME}:{number}: names no test for this row"));
+        }
+        for name in tests.split('`').skip(1).step_by(2) {
+            let definition = format!("fn {name}(");
+            let is_there = tree
+                .iter()
+                .any(|file| file.is_rust() && file.text().contains(&definition));
+            if !is_there {
+                findings.push(format!(
+                    "{NAME}:{number}: names the test `{name}`, which is not in the tree"
+                ));
+            }
+        }
+    }
+    findings
+}
+
 /// The README promises two commands; the script that CI runs must run the second as the README writes it.
 pub(super) fn commands(tree: &[File]) -> Findings {
     let mut findings = Findings::new();
@@ -194,6 +231,23 @@ mod tests {
                 "ARCHITECTURE.md:1: names `deny.toml`, which is not in the tree",
             ]
         );
+    }
+
+    #[test]
+    fn tests_that_a_table_names_have_to_be_there() {
+        let table = "| failure | what happens | tests |\n|---|---|---|\n| a | b | `is_there`, `is_gone` |\n| c | d | |\n";
+        let tree = [
+            file("docs/reliability.md", table),
+            file("tests/it/a.rs", "#[test]\nfn is_there() {}\n"),
+        ];
+        assert_eq!(
+            named_tests(&tree),
+            [
+                "docs/reliability.md:3: names the test `is_gone`, which is not in the tree",
+                "docs/reliability.md:4: names no test for this row",
+            ]
+        );
+        assert_eq!(named_tests(&[]), ["docs/reliability.md is missing"]);
     }
 
     #[test]

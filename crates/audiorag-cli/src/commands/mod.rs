@@ -77,7 +77,7 @@ async fn with_settings(context: &Context, command: Command) -> Result<ExitStatus
         Command::Status { source } => status::run(context, source.as_deref()).await,
         Command::Export(args) => export::run(context, &args).await,
         Command::Delete { sources } => delete::run(context, &sources).await,
-        Command::Doctor { deep } => doctor::run(context, deep).await,
+        Command::Doctor(args) => doctor::run(context, args).await,
         Command::Cache(action) => cache::run(context, action).await,
         Command::Cost(args) => cost::run(context, &args).await,
         Command::Gc(args) => gc::run(context, args.dry_run).await,

@@ -4,6 +4,7 @@
 
 mod commands;
 mod cost;
+mod doctor;
 mod help;
 mod index;
 mod query;

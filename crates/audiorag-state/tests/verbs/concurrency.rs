@@ -186,3 +186,79 @@ async fn work_that_is_dropped_half_way_gives_its_connection_back() {
             .is_none()
     );
 }
+
+/// Drops a future after it was polled `most` times, wherever it is then.
+async fn cut_off<T>(work: impl Future<Output = T>, most: usize) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    let mut polls = 0;
+    std::future::poll_fn(|context| {
+        if polls == most {
+            return std::task::Poll::Ready(None);
+        }
+        polls += 1;
+        let polled = work.as_mut().poll(context).map(Some);
+        if polled.is_pending() && polls == most {
+            return std::task::Poll::Ready(None);
+        }
+        polled
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_dropped_futures_leave_no_connection_and_no_transaction_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.db");
+    let state = State::open(StateOptions::new(&path)).await.unwrap();
+    let vectors = state.vectors();
+    vectors.prepare(&space()).await.unwrap();
+    let source = state.add_source(&new_source("/a/x.mp3")).await.unwrap();
+    let me = owner(1);
+    let key = EmbeddingKey::from_stored("key");
+    let mut random = audiorag_testkit::synth::Random::new(7);
+    let (mut cut, mut done) = (0, 0);
+    for round in 0..3000 {
+        let most = 1 + random.below(12);
+        let new = new_source(&format!("/a/{round}.mp3"));
+        let finished = match round % 6 {
+            0 => cut_off(state.add_source(&new), most).await.map(drop),
+            1 => cut_off(state.claim(&source.id, &me, TTL, &|_| true), most)
+                .await
+                .map(drop),
+            2 => cut_off(state.list_sources(), most).await.map(drop),
+            3 => cut_off(state.search_text("whale", 5, &Filter::default()), most)
+                .await
+                .map(drop),
+            4 => cut_off(state.check(true, &|_| true), most).await.map(drop),
+            _ => {
+                let rows = [(key.clone(), vec![1.0, 0.0, 0.0])];
+                let lease = audiorag_state::Lease {
+                    source_id: source.id.clone(),
+                    epoch: 0,
+                };
+                cut_off(state.save_embeddings(&lease, &space(), &rows, None), most)
+                    .await
+                    .map(drop)
+            }
+        };
+        if finished.is_some() {
+            done += 1;
+        } else {
+            cut += 1;
+        }
+    }
+    assert!(cut > 300 && done > 300, "{cut} cut off, {done} done");
+    // Every connection is free: four readers at once, and a writer whose commits others see.
+    let reads = tokio::join!(
+        state.list_sources(),
+        state.list_sources(),
+        state.list_sources(),
+        state.list_sources()
+    );
+    let before = reads.0.unwrap().len();
+    state.add_source(&new_source("/b/last.mp3")).await.unwrap();
+    let other = State::open(StateOptions::new(&path)).await.unwrap();
+    assert_eq!(other.list_sources().await.unwrap().len(), before + 1);
+    other.add_source(&new_source("/b/after.mp3")).await.unwrap();
+    assert_eq!(state.list_sources().await.unwrap().len(), before + 2);
+}

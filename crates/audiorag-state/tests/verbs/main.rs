@@ -6,6 +6,7 @@
     reason = "a failure in a helper is a failed test"
 )]
 
+mod check;
 mod common;
 mod concurrency;
 mod journal;
@@ -13,6 +14,7 @@ mod lexical;
 mod opening;
 mod ownership;
 mod rebuild;
+mod released;
 mod revisions;
 mod sources;
 mod vectors;

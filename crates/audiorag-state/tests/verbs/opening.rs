@@ -139,6 +139,25 @@ async fn a_lock_that_is_not_given_back_is_reported_as_such() {
     second.add_source(&new_source("/a/x.mp3")).await.unwrap();
 }
 
+#[tokio::test]
+async fn opening_waits_for_nobody_who_writes() {
+    use sea_orm::ConnectionTrait as _;
+    let scratch = Scratch::new().await;
+    scratch.publish("/a/x.mp3", &["a whale"]).await;
+    let holder = sea_orm::Database::connect(format!("sqlite://{}", scratch.path().display()))
+        .await
+        .unwrap();
+    holder.execute_unprepared("BEGIN IMMEDIATE").await.unwrap();
+    let impatient = StateOptions {
+        busy_timeout: Duration::from_millis(50),
+        ..StateOptions::new(scratch.path())
+    };
+    let state = State::open(impatient).await.unwrap();
+    assert_eq!(state.list_sources().await.unwrap().len(), 1);
+    holder.execute_unprepared("COMMIT").await.unwrap();
+    state.add_source(&new_source("/a/y.mp3")).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_open_a_fresh_database_at_once() {
     for _ in 0..5 {

@@ -211,3 +211,37 @@ async fn of_many_claims_at_once_one_is_granted() {
         1
     );
 }
+
+/// Moves the end of every lease, as a clock does that jumps the other way.
+async fn shift_leases(scratch: &Scratch, millis: i64) {
+    use sea_orm::ConnectionTrait as _;
+    let url = format!("sqlite://{}", scratch.path().display());
+    let connection = sea_orm::Database::connect(url).await.unwrap();
+    let statement = format!("UPDATE source SET lease_until = lease_until + {millis}");
+    connection.execute_unprepared(&statement).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_a_day_neither_locks_a_source_nor_lets_two_write_it() {
+    const DAY: i64 = 86_400_000;
+    let scratch = Scratch::new().await;
+    let state = &scratch.state;
+    let id = scratch.add("/a/x.mp3").await.id;
+    // Backwards: the lease of a process that died seems to run for a day, and is not waited for.
+    granted(state.claim(&id, &owner(1), TTL, &|_| true).await.unwrap());
+    shift_leases(&scratch, DAY).await;
+    let second = granted(state.claim(&id, &owner(2), TTL, &|_| false).await.unwrap());
+    // Forwards: a lease seems to have ended. While nobody else wants the source, its holder goes on.
+    shift_leases(&scratch, -DAY).await;
+    state.renew(&second, TTL).await.unwrap();
+    // And when somebody does, only one of the two can commit.
+    shift_leases(&scratch, -DAY).await;
+    let third = granted(state.claim(&id, &owner(3), TTL, &|_| true).await.unwrap());
+    let error = state
+        .set_status(&second, SourceStatus::Chunked)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    state.set_status(&third, SourceStatus::Chunked).await.unwrap();
+}

@@ -75,7 +75,8 @@ impl Purse {
         })
     }
 
-    /// Writes a call down and sets aside what it may need, waiting for it where the policy says so.
+    /// Writes a call down and sets aside what it may need, waiting for it where the policy says so. A call for a
+    /// question that cannot be written down has no bill.
     ///
     /// # Errors
     /// [`Budget`](ErrorKind::Budget) when the budget or the cap of the run has no room, and failures of the database.
@@ -84,7 +85,7 @@ impl Purse {
         run: &Run,
         info: &ProviderInfo,
         order: Order<'_>,
-    ) -> Result<Bill> {
+    ) -> Result<Option<Bill>> {
         let expected = Amounts {
             usage: order.expected,
             cost: self.prices.cost(info, &order.expected),
@@ -107,18 +108,25 @@ impl Purse {
             if !matches!(opening, Ok(Opening::Opened(_))) {
                 run.give_back(reserved);
             }
-            match opening? {
-                Opening::Opened(id) => {
-                    return Ok(Bill {
+            match opening {
+                // Somebody waits for an answer, and the disk is full or the database is locked: the call is made and
+                // not recorded.
+                Err(error) if order.purpose == Purpose::Query => {
+                    tracing::warn!(error = %error.report(), "a call could not be recorded");
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+                Ok(Opening::Opened(id)) => {
+                    return Ok(Some(Bill {
                         purse: Arc::clone(self),
                         run: run.clone(),
                         info: info.clone(),
                         call: id,
                         expected,
                         is_open: true,
-                    });
+                    }));
                 }
-                Opening::Short(shortage) => {
+                Ok(Opening::Short(shortage)) => {
                     let nap = self.nap(shortage, order.purpose, started.elapsed())?;
                     tokio::time::sleep(nap).await;
                 }

@@ -319,7 +319,7 @@ impl Indexer {
     }
 
     /// The settings that shape a revision, as data.
-    pub(super) fn config_json(&self, title: Option<&str>) -> Value {
+    pub(crate) fn config_json(&self, title: Option<&str>) -> Value {
         json!({
             "audio": self.settings.speech.split.fingerprint(),
             "transcriber": self.transcriber.info().fingerprint(),

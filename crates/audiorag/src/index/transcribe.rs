@@ -11,7 +11,7 @@ use crate::operation;
 use audiorag_audio::{PartReader, SplitSettings};
 use audiorag_core::capability::{TranscribeRequest, Transcriber};
 use audiorag_core::id::{PartInputs, PartKey, RevisionId};
-use audiorag_core::model::AudioPart;
+use audiorag_core::model::{AudioPart, Fingerprint};
 use audiorag_core::{Error, MediaTime, Result, Span, Stage};
 use audiorag_state::{Lease, NewTranscript, PartRow, State};
 use futures_util::StreamExt as _;
@@ -80,7 +80,8 @@ impl Transcription<'_> {
                 self.settings.split.clone(),
                 tracing::Span::current(),
             );
-            move || span.in_scope(|| decode(&path, split, &sender))
+            let fingerprint = self.target.fingerprint.clone();
+            move || span.in_scope(|| decode(&path, &fingerprint, split, &sender))
         });
         let stop = cancel.child_token();
         let parts = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
@@ -233,12 +234,19 @@ struct Decoded {
     warnings: Vec<String>,
 }
 
-/// Sends the parts of a file until there are no more or nobody wants them.
-fn decode(path: &std::path::Path, split: SplitSettings, parts: &mpsc::Sender<AudioPart>) -> Result<Decoded> {
+/// Sends the parts of a file until there are no more or nobody wants them. Transcripts are kept by the hash of the
+/// file's bytes, so a part is sent only while the file is still the one that was hashed.
+fn decode(
+    path: &std::path::Path,
+    fingerprint: &Fingerprint,
+    split: SplitSettings,
+    parts: &mpsc::Sender<AudioPart>,
+) -> Result<Decoded> {
     let mut reader = PartReader::open(path, split)?;
     let mut end = MediaTime::ZERO;
     for part in reader.by_ref() {
         let part = part?;
+        audiorag_audio::check_unchanged(path, fingerprint)?;
         end = part.span.end();
         if parts.blocking_send(part).is_err() {
             break;

@@ -52,6 +52,8 @@ pub(crate) async fn hybrid(
     let depth = (top_k * CANDIDATES_PER_HIT).clamp(20, store.limits().max_top_k.max(20));
     let started = Instant::now();
     let mut mark = state.live_mark().await?;
+    // Looked at after the mark: a switch to another model between the two is seen by one of them.
+    crate::index::refuse_other_spaces(state, &embedder.space().fingerprint()).await?;
     let texts = [question.to_owned()];
     let (embedded, lexical) = tokio::join!(
         embedder.embed_now(&texts, InputType::Query),
@@ -71,12 +73,11 @@ pub(crate) async fn hybrid(
             .search(&vector, depth, filter)
             .await
             .map_err(|error| error.with_stage(Stage::Search))?;
-        let (hits, dropped) = live_hits(state, &dense, &lexical).await?;
+        let hits = live_hits(state, &dense, &lexical).await?;
         // A revision that was live when it was found may have been replaced before it was looked up, by one that
         // was not to be found yet: the source would be missing from the answer. Then there is a new one to find.
         let now = state.live_mark().await?;
-        let torn = dropped && now != mark;
-        if !torn || attempt == ATTEMPTS {
+        if now == mark || attempt == ATTEMPTS {
             timings.add(Stage::Search, started);
             return Ok(Retrieved {
                 hits,
@@ -95,12 +96,8 @@ pub(crate) async fn hybrid(
     Ok(Retrieved::default())
 }
 
-/// Fuses what both searches found, drops what is not in a live revision, and says whether there was such.
-async fn live_hits(
-    state: &State,
-    dense: &[VectorMatch],
-    lexical: &[(ChunkId, f32)],
-) -> Result<(Vec<Hit>, bool)> {
+/// Fuses what both searches found, and drops what is not in a live revision.
+async fn live_hits(state: &State, dense: &[VectorMatch], lexical: &[(ChunkId, f32)]) -> Result<Vec<Hit>> {
     let dense_scores: HashMap<&ChunkId, f32> = dense.iter().map(|found| (&found.id, found.score)).collect();
     let lexical_scores: HashMap<&ChunkId, f32> = lexical.iter().map(|(id, score)| (id, *score)).collect();
     let dense_order: Vec<ChunkId> = dense.iter().map(|found| found.id.clone()).collect();
@@ -108,7 +105,6 @@ async fn live_hits(
     let fused = reciprocal_rank_fusion(&[(1.0, &dense_order), (1.0, &lexical_order)], RRF_K);
     let ids: Vec<ChunkId> = fused.iter().map(|(id, _)| id.clone()).collect();
     let mut live = state.hits(&ids).await?;
-    let dropped = live.len() < ids.len();
     let hits = fused
         .into_iter()
         .filter_map(|(id, score)| {
@@ -122,7 +118,7 @@ async fn live_hits(
             Some(hit(chunk, scores))
         })
         .collect();
-    Ok((hits, dropped))
+    Ok(hits)
 }
 
 fn hit(chunk: StoredChunk, scores: Scores) -> Hit {

@@ -250,7 +250,7 @@ async fn the_doctor_finds_a_store_that_was_emptied_behind_our_back() {
     use audiorag_core::capability::{Selector, VectorStore as _};
     store.delete(&Selector::All).await.unwrap();
     let checks = audiorag.doctor(true).await;
-    assert_eq!(status(&checks, "index"), "fail");
+    assert_eq!(status(&checks, "I1"), "fail");
     place.transcriber.script().go_down(ErrorKind::Auth);
     assert_eq!(status(&audiorag.doctor(false).await, "speech-to-text"), "fail");
 }

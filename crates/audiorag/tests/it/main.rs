@@ -8,9 +8,11 @@
 mod answers;
 mod drift;
 mod ending;
+mod faults;
 mod indexing;
 mod model;
 mod reindexing;
+mod repair;
 mod replaced;
 mod spending;
 mod support;

@@ -76,6 +76,7 @@ async fn a_used_up_budget_is_refused_with_when_to_come_back() {
     let bill = purse
         .open(&run(None), &info(), order(Purpose::Index))
         .await
+        .unwrap()
         .unwrap();
     bill.done(Some(&minute())).await;
     let error = purse
@@ -101,6 +102,7 @@ async fn waiting_has_an_end_which_comes_sooner_for_a_question() {
     let bill = purse
         .open(&run(None), &info(), order(Purpose::Index))
         .await
+        .unwrap()
         .unwrap();
     bill.done(Some(&minute())).await;
     // An hour is less than the two that indexing may wait, and more than a question does.
@@ -135,6 +137,7 @@ async fn what_was_refused_is_free_and_what_broke_off_is_not() {
     open()
         .await
         .unwrap()
+        .unwrap()
         .failed(&Error::config("no such model"))
         .await;
     let sum = total(&purse).await;
@@ -143,17 +146,22 @@ async fn what_was_refused_is_free_and_what_broke_off_is_not() {
         (1, 1, Some(Money::ZERO))
     );
     assert_eq!(sum.amounts.usage.requests, 1);
-    open().await.unwrap().failed(&Error::timeout("too slow")).await;
+    open()
+        .await
+        .unwrap()
+        .unwrap()
+        .failed(&Error::timeout("too slow"))
+        .await;
     let sum = total(&purse).await;
     assert_eq!((sum.calls, sum.lost), (2, 1));
     assert_eq!(sum.amounts.cost, Money::from_usd(0.1));
     // Dropped in the middle: the same.
-    drop(open().await.unwrap());
+    drop(open().await.unwrap().unwrap());
     while total(&purse).await.open > 0 {
         tokio::task::yield_now().await;
     }
     assert_eq!(total(&purse).await.lost, 2);
-    let last = open().await.unwrap();
+    let last = open().await.unwrap().unwrap();
     let error = open().await.unwrap_err();
     assert!(
         error.message().contains("$0.35 at most: $0.30 is spent"),
@@ -165,7 +173,7 @@ async fn what_was_refused_is_free_and_what_broke_off_is_not() {
         ..minute()
     };
     last.done(Some(&cheap)).await;
-    open().await.unwrap().done(Some(&minute())).await;
+    open().await.unwrap().unwrap().done(Some(&minute())).await;
     assert_eq!(total(&purse).await.amounts.cost, Money::from_usd(0.35));
 }
 
@@ -176,7 +184,7 @@ async fn a_cap_holds_when_many_want_to_spend_at_once() {
     let tasks = (0..40).map(|_| {
         let (purse, all) = (Arc::clone(&purse), all.clone());
         async move {
-            let bill = purse.open(&all, &info(), order(Purpose::Index)).await.ok()?;
+            let bill = purse.open(&all, &info(), order(Purpose::Index)).await.ok()??;
             bill.done(Some(&minute())).await;
             Some(())
         }
