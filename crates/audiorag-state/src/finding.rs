@@ -148,8 +148,8 @@ problems! {
     Retiring = "pending_retirement", Orphans, Notice, Store;
     /// Vectors in the store that belong to no source of this database, or to one that was deleted.
     Strangers = "unknown_vectors", Orphans, Notice, None;
-    /// Calls that were sent by a process that is gone.
-    OpenCalls = "open_calls", Calls, Damage, State;
+    /// Calls that were sent by a process that is gone: the next run closes them.
+    OpenCalls = "open_calls", Calls, Notice, State;
     /// A source that is called searchable and has no live revision, or points to one that is not live.
     NoRevision = "no_live_revision", Statuses, Damage, State;
     /// A live revision that its source does not point to.

@@ -10,6 +10,7 @@ mod report;
 pub use report::{CostBy, CostRow, CostWindow};
 
 use crate::State;
+use crate::check::{LONGEST_CALL, dead_callers};
 use crate::db::{commit, now, sql};
 use crate::failpoint::Step;
 use crate::fault::Attempt;
@@ -149,34 +150,20 @@ impl State {
     }
 
     /// Marks the calls that dead processes left open as lost, and says how many there were. `is_alive` knows who is
-    /// at work.
+    /// at work; of processes on other machines it knows nothing, and their calls are lost after a day.
     ///
     /// # Errors
     /// [`State`](audiorag_core::ErrorKind::State) when the database cannot be written.
     pub async fn lose_calls(&self, is_alive: &(dyn Fn(&Owner) -> bool + Sync)) -> Result<u64> {
         self.db
             .explain("close the calls of dead processes", async {
-                let mut lost = 0;
-                for owner in owners(self.db.reader()).await? {
-                    if !is_alive(&owner) {
-                        lost += self
-                            .db
-                            .writer()?
-                            .execute_raw(sql(
-                                "UPDATE call SET state = $4, ended_at = $5 WHERE state = 'sent'
-                                 AND owner_host = $1 AND owner_pid = $2 AND owner_started = $3",
-                                [
-                                    owner.host.as_str().into(),
-                                    i64::from(owner.pid).into(),
-                                    owner.started_at.into(),
-                                    LOST.into(),
-                                    now().into(),
-                                ],
-                            ))
-                            .await?
-                            .rows_affected();
-                    }
+                // Most runs find none, and then there is nothing to write.
+                if dead_callers(self.db.reader(), is_alive).await?.is_empty() {
+                    return Ok(0);
                 }
+                let tx = self.db.begin().await?;
+                let lost = lose(&tx, is_alive).await?;
+                tx.commit().await?;
                 Ok(lost)
             })
             .await
@@ -189,6 +176,38 @@ impl State {
     pub async fn owners_of_open_calls(&self) -> Result<Vec<Owner>> {
         self.db.explain("list open calls", owners(self.db.reader())).await
     }
+}
+
+/// Marks what was asked of a vendor by a process that is gone: nobody knows how it ended.
+pub(crate) async fn lose(
+    tx: &DatabaseTransaction,
+    is_alive: &(dyn Fn(&Owner) -> bool + Sync),
+) -> Attempt<u64> {
+    let now = now();
+    let mut lost = 0;
+    for (owner, _) in dead_callers(tx, is_alive).await? {
+        let latest = if is_alive(&owner) {
+            now - LONGEST_CALL
+        } else {
+            i64::MAX
+        };
+        lost += tx
+            .execute_raw(sql(
+                "UPDATE call SET state = $6, ended_at = $4 WHERE state = 'sent' AND owner_host = $1
+                 AND owner_pid = $2 AND owner_started = $3 AND sent_at < $5",
+                [
+                    owner.host.into(),
+                    i64::from(owner.pid).into(),
+                    owner.started_at.into(),
+                    now.into(),
+                    latest.into(),
+                    LOST.into(),
+                ],
+            ))
+            .await?
+            .rows_affected();
+    }
+    Ok(lost)
 }
 
 /// Closes a call, inside the transaction that stores what it returned.

@@ -1,10 +1,10 @@
 //! The repair of what a check found, as far as the database alone can mend it: no provider is called.
 
-use crate::check::{HAS_LIVE, IN_WORK, LONGEST_CALL, ORPHAN, dead_callers, dead_claims};
+use crate::check::{HAS_LIVE, IN_WORK, ORPHAN, dead_claims};
 use crate::db::{now, sql};
 use crate::fault::Attempt;
 use crate::records::{Lease, Owner};
-use crate::{State, ownership};
+use crate::{State, journal, ownership};
 use audiorag_core::Result;
 use audiorag_core::id::RevisionId;
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction};
@@ -28,7 +28,7 @@ impl State {
                     self.db.writer()?.execute_unprepared(rebuild).await?;
                 }
                 let tx = self.db.begin().await?;
-                calls(&tx, is_alive).await?;
+                journal::lose(&tx, is_alive).await?;
                 revisions(&tx).await?;
                 claims(&tx, is_alive).await?;
                 statuses(&tx).await?;
@@ -65,27 +65,6 @@ impl State {
             })
             .await
     }
-}
-
-/// What was asked of a vendor by a process that is gone: nobody knows how it ended.
-async fn calls(tx: &DatabaseTransaction, is_alive: &(dyn Fn(&Owner) -> bool + Sync)) -> Attempt<()> {
-    let (now, latest) = (now(), now() - LONGEST_CALL);
-    for (owner, _) in dead_callers(tx, is_alive).await? {
-        let latest = if is_alive(&owner) { latest } else { i64::MAX };
-        tx.execute_raw(sql(
-            "UPDATE call SET state = 'lost', ended_at = $4 WHERE state = 'sent' AND owner_host = $1
-             AND owner_pid = $2 AND owner_started = $3 AND sent_at < $5",
-            [
-                owner.host.into(),
-                i64::from(owner.pid).into(),
-                owner.started_at.into(),
-                now.into(),
-                latest.into(),
-            ],
-        ))
-        .await?;
-    }
-    Ok(())
 }
 
 /// One live revision for each source, the one that it points to; every replaced one is listed for deletion, and no
