@@ -289,10 +289,19 @@ mod tests {
             (names.len(), sentences.len()),
             (Problem::ALL.len(), Problem::ALL.len())
         );
+        // Open calls of the dead are what a kill leaves, and the next run closes them: I4 is the one that an
+        // interruption alone breaks.
         for invariant in Invariant::ALL {
+            let mut own = Problem::ALL
+                .iter()
+                .filter(|problem| problem.invariant() == invariant);
+            let severity = if invariant == Invariant::Calls {
+                Severity::Notice
+            } else {
+                Severity::Damage
+            };
             assert!(
-                Problem::ALL.iter().any(|problem| problem.invariant() == invariant
-                    && problem.severity() == Severity::Damage),
+                own.any(|problem| problem.severity() == severity),
                 "{} cannot be broken",
                 invariant.id()
             );

@@ -259,7 +259,7 @@ async fn shortage(
             let room = measure.room(limit, call.purpose, limits.query_share, amount);
             // What is there in sum decides most cases; single calls are looked at only to know how long to wait.
             let since = now.saturating_sub(measure.window().as_millis() as i64);
-            let used = used(tx, measure, provider, since).await?;
+            let used = used(tx, measure, provider, since, now).await?;
             if amount <= room && used.saturating_add(amount) <= room {
                 continue;
             }
@@ -282,11 +282,16 @@ const fn column(measure: Measure) -> &'static str {
     }
 }
 
-/// `AND provider = $2` and its value, where one provider is meant.
-fn within(provider: Option<&str>, since: i64) -> (&'static str, Vec<Value>) {
+/// What is looked at: calls of the last window, of one provider where one is meant. Calls of a clock that ran ahead
+/// count as well, but not for longer than a window: a clock that was a day ahead must not stop everything for a day.
+fn within(provider: Option<&str>, since: i64, now: i64) -> (&'static str, Vec<Value>) {
+    let until = now.saturating_add(now.saturating_sub(since));
     match provider {
-        Some(provider) => (" AND provider = $2", vec![since.into(), provider.into()]),
-        None => ("", vec![since.into()]),
+        Some(provider) => (
+            "sent_at > $1 AND sent_at <= $2 AND provider = $3",
+            vec![since.into(), until.into(), provider.into()],
+        ),
+        None => ("sent_at > $1 AND sent_at <= $2", vec![since.into(), until.into()]),
     }
 }
 
@@ -295,10 +300,11 @@ async fn used(
     measure: Measure,
     provider: Option<&str>,
     since: i64,
+    now: i64,
 ) -> Attempt<u64> {
-    let (condition, values) = within(provider, since);
+    let (condition, values) = within(provider, since, now);
     let column = column(measure);
-    let text = format!("SELECT coalesce(sum({column}), 0) FROM call WHERE sent_at > $1{condition}");
+    let text = format!("SELECT coalesce(sum({column}), 0) FROM call WHERE {condition}");
     let total: i64 = match tx.query_one_raw(sql(&text, values)).await? {
         Some(row) => row.try_get_by_index(0)?,
         None => 0,
@@ -313,9 +319,9 @@ async fn entries(
     since: i64,
     now: i64,
 ) -> Attempt<Vec<(Duration, u64)>> {
-    let (condition, values) = within(provider, since);
+    let (condition, values) = within(provider, since, now);
     let column = column(measure);
-    let text = format!("SELECT sent_at, {column} FROM call WHERE sent_at > $1{condition} ORDER BY sent_at");
+    let text = format!("SELECT sent_at, {column} FROM call WHERE {condition} ORDER BY sent_at");
     let mut entries = Vec::new();
     for row in tx.query_all_raw(sql(&text, values)).await? {
         let (at, amount): (i64, i64) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
@@ -344,14 +350,17 @@ async fn owners(connection: &impl ConnectionTrait) -> Attempt<Vec<Owner>> {
     Ok(owners)
 }
 
+/// The most that one call can count: a quadrillion, so that sums over many calls stay whole numbers, whatever a vendor
+/// claims.
+const MOST: u64 = 1 << 50;
+
 /// A count as the database keeps it.
 fn integer(count: u64) -> Value {
-    i64::try_from(count).unwrap_or(i64::MAX).into()
+    (count.min(MOST) as i64).into()
 }
 
 fn cost(cost: Option<Money>) -> Value {
-    cost.map(|cost| i64::try_from(cost.as_nanos()).unwrap_or(i64::MAX))
-        .into()
+    cost.map(|cost| cost.as_nanos().min(MOST) as i64).into()
 }
 
 /// Amounts from four columns and the cost.

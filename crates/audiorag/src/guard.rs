@@ -1,6 +1,6 @@
 //! The only way to call a provider.
 //!
-//! A [`Guarded`] capability adds to each call, outermost first: a tracing span, a permit, a reservation from the
+//! A [`Guarded`] capability adds to each call, outermost first: a tracing span, a reservation from the
 //! budget, a deadline that does not tick while waiting for the two, and a check of the answer against the
 //! capability's contract. Vendors change after release, so the contract that tests check is checked again on every
 //! answer.
@@ -113,15 +113,19 @@ impl Policy {
         let work = Box::pin(failpoint::call(call, work));
         async {
             let started = tokio::time::Instant::now();
+            // The budget first: a call that has to wait for it must not keep others from theirs.
+            let mut bill = match (&self.purse, &self.run, order) {
+                (Some(purse), Some(run), Some(order)) => purse.open(run, info, order).await?,
+                _ => None,
+            };
             let _permit = self
                 .permits
                 .acquire()
                 .await
                 .map_err(|_| Error::cancelled("the provider was shut down"))?;
-            let bill = match (&self.purse, &self.run, order) {
-                (Some(purse), Some(run), Some(order)) => purse.open(run, info, order).await?,
-                _ => None,
-            };
+            if let Some(bill) = &mut bill {
+                bill.send();
+            }
             let waited = started.elapsed();
             let outcome = match self.deadline {
                 Some(deadline) => tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| {
@@ -512,9 +516,10 @@ impl Guarded<dyn Generator> {
     }
 }
 
-/// How many tokens a text may have: English has about four letters to a token.
-fn tokens(text: &str) -> u64 {
-    text.len().div_ceil(4) as u64
+/// How many tokens a text may have: English has about four letters to a token, and scripts of three bytes a letter
+/// about one letter.
+pub(crate) fn tokens(text: &str) -> u64 {
+    text.len().div_ceil(3) as u64
 }
 
 #[cfg(test)]

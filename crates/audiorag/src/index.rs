@@ -38,7 +38,7 @@ use futures_util::StreamExt as _;
 use identify::Identity;
 use stage::Stages;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -95,6 +95,25 @@ enum Job<'a> {
     Retranscribe(SystemTime),
 }
 
+/// One lock for each recording's bytes, so that neither two copies of it nor two runs of this process pay for it at
+/// the same time. Clones share the locks.
+#[derive(Clone, Default)]
+pub(crate) struct InWork(Arc<Mutex<HashMap<ContentHash, Weak<tokio::sync::Mutex<()>>>>>);
+
+impl InWork {
+    pub(crate) fn lock_of(&self, content: &ContentHash) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = locks.get(content).and_then(Weak::upgrade) {
+            return lock;
+        }
+        // What nobody holds any more would pile up in a process that runs for months.
+        locks.retain(|_, lock| lock.strong_count() > 0);
+        let lock = Arc::default();
+        locks.insert(content.clone(), Arc::downgrade(&lock));
+        lock
+    }
+}
+
 /// Works through sources.
 pub(crate) struct Indexer {
     pub(crate) state: State,
@@ -102,8 +121,7 @@ pub(crate) struct Indexer {
     pub(crate) embedder: Guarded<dyn Embedder>,
     pub(crate) store: Guarded<dyn VectorStore>,
     pub(crate) settings: IndexSettings,
-    /// One lock for each recording's bytes, so that two copies of it are not paid for at the same time.
-    in_work: Mutex<HashMap<ContentHash, Arc<tokio::sync::Mutex<()>>>>,
+    in_work: InWork,
     /// Whether the embedder was loaded.
     warm: tokio::sync::OnceCell<()>,
 }
@@ -115,6 +133,7 @@ impl Indexer {
         embedder: Guarded<dyn Embedder>,
         store: Guarded<dyn VectorStore>,
         settings: IndexSettings,
+        in_work: InWork,
     ) -> Self {
         Self {
             state,
@@ -122,7 +141,7 @@ impl Indexer {
             embedder,
             store,
             settings,
-            in_work: Mutex::default(),
+            in_work,
             warm: tokio::sync::OnceCell::new(),
         }
     }
@@ -219,14 +238,15 @@ impl Indexer {
         halt: &CancellationToken,
         cancel: &CancellationToken,
     ) -> SourceOutcome {
-        let name = match &task {
-            Task::Found(Ok(found)) => found.locator.to_string(),
+        let locator = match &task {
+            Task::Found(Ok(found)) => &found.locator,
             Task::Found(Err(error)) => {
                 let name = error.source_name().unwrap_or_default().to_owned();
                 return SourceOutcome::Failed(FailedSource::new(name, error));
             }
-            Task::Again(source) => source.locator.to_string(),
+            Task::Again(source) => &source.locator,
         };
+        let name = locator.to_string();
         let span = tracing::info_span!("source", source = %name);
         async {
             observer.event(IndexEvent::SourceStarted { source: name.clone() });
@@ -242,6 +262,12 @@ impl Indexer {
             };
             match operation::caught(work).await {
                 Ok(outcome) => outcome,
+                // Another process took the source over, or deleted it: the others go on.
+                Err(error) if error.kind() == ErrorKind::Cancelled && !cancel.is_cancelled() => {
+                    let known = self.state.find_source(locator).await.ok().flatten();
+                    let id = known.map_or_else(|| SourceId::of(locator), |source| source.id);
+                    stages.skipped(&id, error.message())
+                }
                 Err(error) => {
                     if error.stops_batch() {
                         halt.cancel();
@@ -374,8 +400,7 @@ impl Indexer {
     }
 
     fn lock_of(&self, content: &ContentHash) -> Arc<tokio::sync::Mutex<()>> {
-        let mut locks = self.in_work.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(locks.entry(content.clone()).or_default())
+        self.in_work.lock_of(content)
     }
 }
 

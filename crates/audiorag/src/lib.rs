@@ -329,7 +329,7 @@ impl AudioRag {
             (transcriber, embedder) = (transcriber.during(run), embedder.during(run));
             if run.is_capped() {
                 self.registry
-                    .refuse_unpriced(&[transcriber.info(), embedder.info()])?;
+                    .refuse_unpriced(transcriber.info(), embedder.info())?;
             }
         }
         let store = self.registry.store(&self.state, Purpose::Bulk)?;
@@ -339,6 +339,7 @@ impl AudioRag {
             embedder,
             store,
             settings,
+            self.registry.in_work().clone(),
         ))
     }
 

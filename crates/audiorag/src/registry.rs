@@ -8,7 +8,7 @@ mod vendor;
 pub use reference::vendors_markdown;
 
 use crate::guard::{Guarded, Policy, Purse, Spending};
-use crate::index::{IndexSettings, Verification};
+use crate::index::{InWork, IndexSettings, Verification};
 use crate::prices::Prices;
 use crate::query::AnswerMode;
 use crate::settings::{BudgetPolicy, Capability, Settings, VerifyMode};
@@ -74,6 +74,8 @@ pub(crate) struct Registry {
     /// What calls are paid from; absent where nothing can be written.
     purse: Option<Arc<Purse>>,
     prices: Prices,
+    /// What is being worked on, by whichever run of this process.
+    in_work: InWork,
     #[cfg(feature = "http")]
     http: std::sync::OnceLock<audiorag_providers::http::HttpClient>,
 }
@@ -81,7 +83,23 @@ pub(crate) struct Registry {
 #[derive(Default)]
 struct Built {
     transcriber: Option<Guarded<dyn Transcriber>>,
-    embedder: Option<(Purpose, Guarded<dyn Embedder>)>,
+    embedder: Option<BuiltEmbedder>,
+}
+
+/// One embedder behind two policies: a question must not queue behind the batches of a long run.
+struct BuiltEmbedder {
+    tuned_for: Purpose,
+    for_query: Guarded<dyn Embedder>,
+    for_bulk: Guarded<dyn Embedder>,
+}
+
+impl BuiltEmbedder {
+    fn for_purpose(&self, purpose: Purpose) -> Guarded<dyn Embedder> {
+        match purpose {
+            Purpose::Bulk => self.for_bulk.clone(),
+            _ => self.for_query.clone(),
+        }
+    }
 }
 
 impl Registry {
@@ -89,6 +107,7 @@ impl Registry {
         Self {
             purse: None,
             prices: Prices::built_in(),
+            in_work: InWork::default(),
             settings,
             custom,
             built: Mutex::default(),
@@ -120,19 +139,20 @@ impl Registry {
     ///
     /// # Errors
     /// [`Config`](audiorag_core::ErrorKind::Config), naming the model without a price.
-    pub(crate) fn refuse_unpriced(&self, models: &[&ProviderInfo]) -> Result<()> {
-        for info in models {
-            let used = Usage {
-                requests: 1,
-                audio: MediaTime::from_seconds(1),
-                ..Usage::default()
-            };
-            let read = Usage {
-                requests: 1,
-                input_tokens: 1,
-                ..Usage::default()
-            };
-            if self.prices.cost(info, &used).is_none() && self.prices.cost(info, &read).is_none() {
+    pub(crate) fn refuse_unpriced(&self, transcriber: &ProviderInfo, embedder: &ProviderInfo) -> Result<()> {
+        // What is set aside before a call: a price that only its answer leads to would come too late.
+        let heard = Usage {
+            requests: 1,
+            audio: MediaTime::from_seconds(1),
+            ..Usage::default()
+        };
+        let read = Usage {
+            requests: 1,
+            input_tokens: 1,
+            ..Usage::default()
+        };
+        for (info, expected) in [(transcriber, heard), (embedder, read)] {
+            if self.prices.cost(info, &expected).is_none() {
                 return Err(Error::config(format!(
                     "no price is known of {}/{}, so that a cap on the cost cannot hold",
                     info.vendor, info.model
@@ -143,6 +163,11 @@ impl Registry {
             }
         }
         Ok(())
+    }
+
+    /// What is being worked on, by whichever run of this process.
+    pub(crate) fn in_work(&self) -> &InWork {
+        &self.in_work
     }
 
     /// What calls cost.
@@ -176,10 +201,10 @@ impl Registry {
 
     pub(crate) fn embedder(&self, purpose: Purpose) -> Result<Guarded<dyn Embedder>> {
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((tuned_for, embedder)) = &built.embedder
-            && (*tuned_for == purpose || *tuned_for == Purpose::Bulk)
+        if let Some(embedder) = &built.embedder
+            && (embedder.tuned_for == purpose || embedder.tuned_for == Purpose::Bulk)
         {
-            return Ok(embedder.clone());
+            return Ok(embedder.for_purpose(purpose));
         }
         let inner = match &self.custom.embedder {
             Some(custom) => Arc::clone(custom),
@@ -190,10 +215,18 @@ impl Registry {
         let chosen = embedding.concurrency_chosen && is_vendor;
         let concurrency = side_by_side(embedding.concurrency, chosen, inner.limits().concurrency);
         let purse = self.purse_for(inner.info());
-        let policy = Policy::new(concurrency, purpose.deadline()).paid_from(purse);
-        let embedder = Guarded::new(inner, policy);
-        built.embedder = Some((purpose, embedder.clone()));
-        Ok(embedder)
+        let guarded = |purpose: Purpose| {
+            let policy = Policy::new(concurrency, purpose.deadline()).paid_from(purse.clone());
+            Guarded::new(Arc::clone(&inner), policy)
+        };
+        let embedder = BuiltEmbedder {
+            tuned_for: purpose,
+            for_query: guarded(Purpose::Query),
+            for_bulk: guarded(Purpose::Bulk),
+        };
+        let wanted = embedder.for_purpose(purpose);
+        built.embedder = Some(embedder);
+        Ok(wanted)
     }
 
     pub(crate) fn store(&self, state: &State, purpose: Purpose) -> Result<Guarded<dyn VectorStore>> {

@@ -310,3 +310,65 @@ async fn costs_are_added_up_by_what_is_asked_for() {
     };
     assert_eq!(state.costs(CostBy::Day, run).await.unwrap()[0].calls, 3);
 }
+
+/// Two rows of what a vendor may claim, of any size, must not make sums impossible for ever.
+#[tokio::test]
+async fn absurd_counts_are_cut_and_sums_go_on() {
+    let scratch = Scratch::new().await;
+    let state = &scratch.state;
+    let absurd = Amounts {
+        usage: Usage {
+            requests: u32::MAX,
+            input_tokens: u64::MAX,
+            output_tokens: u64::MAX,
+            audio: MediaTime::from_millis(u64::MAX / 2),
+        },
+        cost: Some(Money::from_nanos(u64::MAX)),
+    };
+    for _ in 0..3 {
+        let id = open(state, &call(amounts(1, 0, 0, None)), &Limits::default()).await;
+        let end = CallEnd::Done(absurd);
+        state.settle_call(Settlement { call: id, end }).await.unwrap();
+    }
+    let sum = total(state).await;
+    assert!(sum.amounts.cost.unwrap().as_usd() > 1e6);
+    let limits = Limits {
+        overall: Allowance {
+            tokens_per_minute: Some(10),
+            ..Allowance::default()
+        },
+        ..Limits::default()
+    };
+    short(state, &call(amounts(1, 5, 0, None)), &limits).await;
+}
+
+/// Row "clock jump" of the failure table: a day ahead and back again.
+#[tokio::test]
+async fn calls_of_a_clock_that_ran_ahead_do_not_stop_everything_until_then() {
+    use sea_orm::ConnectionTrait as _;
+    let scratch = Scratch::new().await;
+    let state = &scratch.state;
+    let mut limits = money_a_day(1.0);
+    limits.overall.requests_per_minute = Some(2);
+    let one = call(amounts(1, 0, 0, Some(0.6)));
+    open(state, &one, &limits).await;
+    let url = format!("sqlite://{}", scratch.path().display());
+    let database = sea_orm::Database::connect(url).await.unwrap();
+    database
+        .execute_unprepared("UPDATE call SET sent_at = sent_at + 82800000")
+        .await
+        .unwrap();
+    let cheap = call(amounts(1, 0, 0, Some(0.1)));
+    open(state, &cheap, &limits).await;
+    open(state, &cheap, &limits).await;
+    assert!(matches!(
+        short(state, &cheap, &limits).await,
+        Shortage::Later {
+            what: "requests a minute",
+            ..
+        }
+    ));
+    // Money is still money.
+    limits.overall.requests_per_minute = None;
+    short(state, &call(amounts(1, 0, 0, Some(0.3))), &limits).await;
+}

@@ -314,6 +314,13 @@ impl Repair<'_> {
         crowded: bool,
     ) -> Result<Option<String>> {
         let state = &self.audiorag.state;
+        // A claim does not keep out a run of this process.
+        let content = state.source(id).await?.and_then(|source| source.fingerprint);
+        let lock = content.map(|print| self.audiorag.registry.in_work().lock_of(&print.content));
+        let _alone = match &lock {
+            Some(lock) => Some(lock.lock().await),
+            None => None,
+        };
         let lease = match state.claim(id, &this_process(), LEASE, &may_be_alive).await? {
             Claim::Granted(lease) => lease,
             Claim::Busy(owner) => return Ok(Some(format!("in progress by {owner}"))),

@@ -10,6 +10,7 @@ use audiorag_core::{Error, ErrorKind, Money, Result};
 use audiorag_state::{CallEnd, CallId, NewCall, Opening, Owner, Settlement, State};
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument as _;
 
 /// The longest that a question waits for the budget: somebody sits in front of it.
 const PATIENCE_OF_A_QUERY: Duration = Duration::from_secs(20);
@@ -61,6 +62,7 @@ pub(crate) struct Bill {
     call: CallId,
     expected: Amounts,
     is_open: bool,
+    is_sent: bool,
 }
 
 impl Purse {
@@ -104,8 +106,8 @@ impl Purse {
         let started = tokio::time::Instant::now();
         loop {
             run.reserve(reserved)?;
-            let opening = self.state.open_call(&call, &self.limits).await;
-            if !matches!(opening, Ok(Opening::Opened(_))) {
+            let opening = self.write_down(run, info, &call).await;
+            if !matches!(opening, Ok(Ok(_))) {
                 run.give_back(reserved);
             }
             match opening {
@@ -116,21 +118,44 @@ impl Purse {
                     return Ok(None);
                 }
                 Err(error) => return Err(error),
-                Ok(Opening::Opened(id)) => {
-                    return Ok(Some(Bill {
-                        purse: Arc::clone(self),
-                        run: run.clone(),
-                        info: info.clone(),
-                        call: id,
-                        expected,
-                        is_open: true,
-                    }));
-                }
-                Ok(Opening::Short(shortage)) => {
+                Ok(Ok(bill)) => return Ok(Some(bill)),
+                Ok(Err(shortage)) => {
                     let nap = self.nap(shortage, order.purpose, started.elapsed())?;
                     tokio::time::sleep(nap).await;
                 }
             }
+        }
+    }
+
+    /// Writes a call down, if the budget has room. A task of its own does it: whoever waits may be dropped at the very
+    /// moment when the row is there and its bill is not, and then nobody would close the call.
+    async fn write_down(
+        self: &Arc<Self>,
+        run: &Run,
+        info: &ProviderInfo,
+        call: &NewCall,
+    ) -> Result<std::result::Result<Bill, Shortage>> {
+        let (purse, run, info, call) = (Arc::clone(self), run.clone(), info.clone(), call.clone());
+        let writing = async move {
+            Ok(match purse.state.open_call(&call, &purse.limits).await? {
+                Opening::Short(shortage) => Err(shortage),
+                Opening::Opened(id) => Ok(Bill {
+                    run,
+                    info,
+                    call: id,
+                    expected: call.expected,
+                    is_open: true,
+                    is_sent: false,
+                    purse,
+                }),
+            })
+        };
+        match tokio::spawn(writing.in_current_span()).await {
+            Ok(outcome) => outcome,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Error::cancelled("the runtime is shutting down")),
+            },
         }
     }
 
@@ -177,6 +202,11 @@ fn words(wait: Duration) -> String {
 }
 
 impl Bill {
+    /// The call is sent now: from here on it may be billed.
+    pub(crate) fn send(&mut self) {
+        self.is_sent = true;
+    }
+
     /// The end of the call, to be stored together with what it returned. [`close`](Self::close) it then.
     pub(crate) fn settlement(&self, usage: &Usage) -> Settlement {
         Settlement {
@@ -240,7 +270,13 @@ impl Drop for Bill {
         // Where there is no runtime any more, the next run finds the call without a living owner.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (state, call) = (self.purse.state.clone(), self.call);
-            runtime.spawn(async move { record(&state, call, CallEnd::Lost).await });
+            let end = if self.is_sent {
+                CallEnd::Lost
+            } else {
+                self.run.give_back(self.expected.cost.unwrap_or_default());
+                CallEnd::Failed { requests: 0 }
+            };
+            runtime.spawn(async move { record(&state, call, end).await });
         }
     }
 }

@@ -53,7 +53,7 @@ impl Run {
                     cap.limit
                 ),
             )
-            .with_hint("what is done is kept: run the same command again with a higher --max-cost"));
+            .with_hint("what is done is kept: run the same command again with a higher --max-cost or budget.usd_per_run"));
         }
         *spent = after;
         Ok(())

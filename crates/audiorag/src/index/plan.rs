@@ -254,7 +254,8 @@ impl Indexer {
                 self.embedding_stored(prices, &parts, duration, &media, options)
                     .await?
             } else {
-                self.embedding_of(prices, needed.audio)
+                // What is stored of it may not have been embedded yet either.
+                self.embedding_of(prices, needed.audio.saturating_add(saved.audio))
             };
         }
         if source.transcribe.needed.usage.requests > 0 {
@@ -326,7 +327,7 @@ impl Indexer {
         let mut missing = 0;
         let mut seen = HashSet::new();
         for (text, key) in texts.iter().zip(&keys) {
-            let tokens = text.len().div_ceil(4) as u64;
+            let tokens = crate::guard::tokens(text);
             if known.contains_key(key) {
                 saved.input_tokens += tokens;
             } else if seen.insert(key) {

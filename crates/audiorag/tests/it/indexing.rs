@@ -488,3 +488,49 @@ async fn what_the_transcriber_does_not_do_is_said_before_the_run() {
     let place = Place::new();
     assert!(place.open().await.shortcomings().unwrap().is_empty());
 }
+
+/// Losing one source to somebody else is nobody's interruption.
+#[tokio::test]
+async fn a_source_that_is_deleted_in_the_middle_of_a_run_does_not_end_the_run() {
+    let mut place = Place::new();
+    place.set(Key::IndexSourceConcurrency, "1");
+    let first = place.speech("a.wav", 3, 1);
+    let second = place.speech("b.wav", 2, 30);
+    let audiorag = place.open().await;
+    let script = place.transcriber.script();
+    script.delay_nth(2, Duration::from_millis(300));
+    let deleting = async {
+        while script.calls() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let sources = audiorag.state().list_sources().await.unwrap();
+        audiorag.delete(&sources[0].id).await.unwrap();
+    };
+    let paths: [&std::path::Path; 2] = [&first, &second];
+    let (report, ()) = tokio::join!(index(&audiorag, &paths), deleting);
+    assert_eq!((report.indexed.len(), report.skipped.len()), (1, 1), "{report:?}");
+    assert!(
+        report.skipped[0].reason.contains("deletion of the source"),
+        "{report:?}"
+    );
+    assert!(!report.cancelled && report.not_started == 0);
+}
+
+#[tokio::test]
+async fn two_runs_of_one_process_pay_once() {
+    let place = Place::new();
+    let folder = place.speech("a.wav", 4, 1).parent().unwrap().to_owned();
+    place.speech("b.wav", 4, 30);
+    let audiorag = place.open().await;
+    place.transcriber.script().delay(Duration::from_millis(20));
+    let clone = audiorag.clone();
+    let paths: [&std::path::Path; 1] = [&folder];
+    let (one, other) = tokio::join!(index(&audiorag, &paths), index(&clone, &paths));
+    assert_eq!(one.failed.len() + other.failed.len(), 0, "{one:?} {other:?}");
+    assert_eq!(one.indexed.len() + other.indexed.len(), 2, "{one:?} {other:?}");
+    let paid = one.transcribed_parts() + other.transcribed_parts();
+    assert_eq!(place.transcriber.script().calls(), paid as usize);
+    let before = place.transcriber.script().calls();
+    assert_eq!(index(&audiorag, &[&folder]).await.skipped.len(), 2);
+    assert_eq!(place.transcriber.script().calls(), before);
+}

@@ -291,3 +291,35 @@ async fn a_question_is_paid_for_when_its_answer_ends() {
     let embedded = rows.iter().find(|row| row.group.ends_with(" embed")).unwrap();
     assert_eq!(embedded.calls, 1);
 }
+
+/// Indexing that has used up its share waits, and holds nothing that a question needs.
+#[tokio::test]
+async fn a_question_does_not_queue_behind_indexing_that_waits_for_the_budget() {
+    let mut place = place();
+    let indexed = place.speech("a.wav", 1, 1);
+    let waiting = place.speech("b.wav", 8, 20);
+    index(&place.open().await, &[&indexed]).await;
+    place.set(Key::BudgetTokensPerMinute, "100000");
+    place.set(Key::BudgetProviders, "fake: requests_per_minute=6");
+    place.set(Key::BudgetQueryShare, "50");
+    let audiorag = place.open().await;
+    let cancel = CancellationToken::new();
+    let running = async {
+        let inputs = vec![Input::Path(waiting)];
+        audiorag
+            .index(inputs, IndexOptions::default(), &(), cancel.clone())
+            .await
+    };
+    let asking = async {
+        while speech(&audiorag).await.calls < 2 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..2 {
+            let found = audiorag.search("which harbour?", QueryOptions::default()).await;
+            assert!(!found.unwrap().hits.is_empty());
+        }
+        cancel.cancel();
+    };
+    let (report, ()) = tokio::join!(running, asking);
+    assert!(report.unwrap().cancelled);
+}
