@@ -50,7 +50,7 @@ impl Reader<'_> {
             self.record(key, None, Origin::Default);
             return BTreeMap::new();
         }
-        self.parsed(key, read, |limits| write(limits), BTreeMap::new())
+        self.parsed(key, read, write, BTreeMap::new())
     }
 }
 

@@ -238,7 +238,7 @@ async fn a_run_that_is_thrown_away_leaves_no_reservation() {
     let place = Place::with(FakeTranscriber::new());
     let file = place.speech("a.wav", 4, 1);
     let audiorag = place.open().await;
-    place.transcriber.script().delay(Duration::from_secs(3600));
+    place.transcriber.script().delay(Duration::from_hours(1));
     let run = {
         let (audiorag, inputs) = (audiorag.clone(), vec![Input::Path(file.clone())]);
         tokio::spawn(async move {
