@@ -23,9 +23,10 @@ const IN_FLIGHT: u64 = 4;
 const PATIENCE: usize = 1_500;
 const DIMENSIONS: usize = 64;
 
-/// What the vendor was asked for, by content.
+/// What the vendor was asked for: how often, and by content.
 #[derive(Default)]
 struct Asked {
+    requests: [u64; 2],
     recordings: HashMap<u64, u64>,
     texts: HashMap<String, u64>,
 }
@@ -59,7 +60,10 @@ fn answer(request: &Request, asked: &Mutex<Asked>) -> Reply {
                 .unwrap();
             let size = u32::from_le_bytes(request.body[start + 4..start + 8].try_into().unwrap());
             let recording = hash(&request.body[start..start + 8 + size as usize]);
-            *asked.lock().unwrap().recordings.entry(recording).or_default() += 1;
+            let mut asked = asked.lock().unwrap();
+            asked.requests[0] += 1;
+            *asked.recordings.entry(recording).or_default() += 1;
+            drop(asked);
             let reply = json!({"text": said(recording), "languages": [{"code": "en"}]});
             // Long enough to be killed in.
             Reply::json(200, reply.to_string()).after(Duration::from_millis(recording % 30))
@@ -67,6 +71,7 @@ fn answer(request: &Request, asked: &Mutex<Asked>) -> Reply {
         "/v1/embeddings" => {
             let body: Value = serde_json::from_slice(&request.body).unwrap();
             let texts = body["input"].as_array().unwrap();
+            asked.lock().unwrap().requests[1] += 1;
             let mut data = Vec::new();
             for (index, text) in texts.iter().enumerate() {
                 let text = text.as_str().unwrap();
@@ -169,12 +174,66 @@ impl World {
         ]
     }
 
+    /// What the journal of calls says, and what the vendor counted.
+    fn ledger(&self) -> Ledger {
+        let count = |condition: &str| self.query(&format!("SELECT count(*) FROM call WHERE {condition}"));
+        let requests = self.asked.lock().unwrap().requests;
+        Ledger {
+            calls: CAPABILITIES.map(|capability| count(&format!("capability = '{capability}'"))),
+            requests,
+            done: count("state = 'done'"),
+            failed: count("state = 'failed'"),
+            lost: count("state = 'lost'"),
+            open: count("state = 'sent'"),
+        }
+    }
+
     /// What holds at every moment.
     fn is_sound(&self, round: usize) {
         for (what, statement) in NEVER {
             let wrong = self.query(statement);
             assert_eq!(wrong, 0, "round {round}: {wrong} {what}");
         }
+    }
+}
+
+/// How the journal names the two kinds of calls.
+const CAPABILITIES: [&str; 2] = ["transcribe", "embed"];
+
+/// The journal of calls beside the vendor's own count.
+#[derive(Debug)]
+struct Ledger {
+    /// Calls of each capability in the journal.
+    calls: [u64; 2],
+    /// Requests of each kind that reached the vendor.
+    requests: [u64; 2],
+    done: u64,
+    failed: u64,
+    lost: u64,
+    open: u64,
+}
+
+impl Ledger {
+    /// Asserts that the vendor was asked for nothing that is not in the journal, that what is in the journal and did
+    /// not reach the vendor was cut off by a kill, and that of one kill no more calls are open than were in flight.
+    fn adds_up(&self, round: usize, kills: u64, killed: bool) {
+        for (calls, requests) in self.calls.into_iter().zip(self.requests) {
+            let never_arrived = calls.checked_sub(requests);
+            assert!(
+                never_arrived.is_some_and(|calls| calls <= kills * IN_FLIGHT),
+                "round {round}: {self:?} after {kills} kills"
+            );
+        }
+        let most = if killed { IN_FLIGHT } else { 0 };
+        assert!(self.open <= most, "round {round}: {self:?}, {most} may be open");
+        assert!(
+            self.lost + self.open <= kills * IN_FLIGHT,
+            "round {round}: {self:?}"
+        );
+        assert_eq!(
+            self.failed, 0,
+            "round {round}: the vendor refused nothing: {self:?}"
+        );
     }
 }
 
@@ -253,6 +312,7 @@ fn killed_at_any_time_it_goes_on_and_repeats_no_more_than_was_in_flight() {
             kills += 1;
         }
         world.is_sound(round);
+        world.ledger().adds_up(round, kills, run.code() != 0);
         for (index, (calls, lost_so_far)) in world.calls().into_iter().enumerate() {
             let now = lost_so_far.checked_sub(lost[index]).unwrap();
             let bound = if run.code() == 0 { 0 } else { IN_FLIGHT };
@@ -295,6 +355,17 @@ fn killed_at_any_time_it_goes_on_and_repeats_no_more_than_was_in_flight() {
         world.query("SELECT count(*) FROM chunk")
     );
     world.sandbox.run(&["doctor", "--deep"]).ok();
+    let ledger = world.ledger();
+    ledger.adds_up(rounds + 1, kills, false);
+    let told = world.sandbox.run(&["cost", "--json"]).ok();
+    let groups = told.json()["groups"].clone();
+    let told: u64 = groups
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| group["calls"].as_u64().unwrap())
+        .sum();
+    assert_eq!(told, ledger.calls.iter().sum::<u64>(), "{groups}");
     let calls = world.calls();
     assert_eq!(
         calls.map(|(_, lost)| lost),
@@ -309,10 +380,23 @@ fn killed_at_any_time_it_goes_on_and_repeats_no_more_than_was_in_flight() {
     for (again, lost) in again.into_iter().zip(lost) {
         assert!(again <= lost, "{again} calls again, and {lost} answers were lost");
     }
+    let Ledger {
+        done, lost: unknown, ..
+    } = ledger;
     println!(
         "{rounds} rounds (seed {seed}): {kills} kills, {finished} runs that finished first; speech-to-text {} calls, \
          {} again, at most {} lost in a kill; embeddings {} texts, {} again, at most {} lost in a kill; {IN_FLIGHT} \
-         may be in flight",
-        calls[0].0, again[0], most[0], calls[1].0, again[1], most[1]
+         may be in flight; the vendor counted {} and {} requests, the ledger has {} and {} calls, {done} done, {unknown} \
+         lost, none open",
+        calls[0].0,
+        again[0],
+        most[0],
+        calls[1].0,
+        again[1],
+        most[1],
+        ledger.requests[0],
+        ledger.requests[1],
+        ledger.calls[0],
+        ledger.calls[1]
     );
 }

@@ -55,6 +55,8 @@ steps! {
     UpdateMedia = "state.update_media",
     /// A commit of [`State::begin_revision`](crate::State::begin_revision).
     BeginRevision = "state.begin_revision",
+    /// A commit of [`State::copy_parts`](crate::State::copy_parts).
+    CopyParts = "state.copy_parts",
     /// A commit of [`State::set_status`](crate::State::set_status).
     SetStatus = "state.set_status",
     /// A commit of [`State::open_call`](crate::State::open_call).
@@ -77,8 +79,13 @@ steps! {
     StoreVectors = "state.store_vectors",
     /// A call: counting what the vector store holds.
     Count = "count",
-    /// A commit of [`State::publish_revision`](crate::State::publish_revision).
+    /// A commit of [`State::mark_verified`](crate::State::mark_verified).
+    MarkVerified = "state.mark_verified",
+    /// A commit of [`State::publish_revision`](crate::State::publish_revision) or
+    /// [`State::publish_revision_as`](crate::State::publish_revision_as).
     Publish = "state.publish",
+    /// A commit of [`State::switch_space`](crate::State::switch_space).
+    SwitchSpace = "state.switch_space",
     /// A call: removing records from the vector store.
     Delete = "delete",
     /// A commit of the embedded vector store's delete.
@@ -87,6 +94,8 @@ steps! {
     FinishRetirement = "state.finish_retirement",
     /// A commit of [`State::release`](crate::State::release).
     Release = "state.release",
+    /// A commit of [`State::collect_garbage`](crate::State::collect_garbage).
+    CollectGarbage = "state.collect_garbage",
 }
 
 impl Step {

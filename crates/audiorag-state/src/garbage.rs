@@ -1,7 +1,8 @@
 //! What is kept longer than anybody needs it: transcripts and vectors whose last revision was forgotten a while ago.
 
 use crate::State;
-use crate::db::sql;
+use crate::db::{commit, sql};
+use crate::failpoint::Step;
 use crate::fault::Attempt;
 use crate::rebuild::millis;
 use crate::records::Garbage;
@@ -45,7 +46,7 @@ impl State {
                     tx.execute_raw(sql(&format!("DELETE FROM {table} WHERE {old}"), [before.into()]))
                         .await?;
                 }
-                tx.commit().await?;
+                commit(tx, Step::CollectGarbage).await?;
                 // Gives the freed pages back to the file system.
                 self.db
                     .writer()?

@@ -2,8 +2,9 @@
 //! another embedding space.
 
 use crate::State;
-use crate::db::{now, sql};
+use crate::db::{commit, now, sql};
 use crate::entity;
+use crate::failpoint::Step;
 use crate::fault::Attempt;
 use crate::ownership::fence;
 use crate::records::{Lease, Owner, RevisionRecord, Switch};
@@ -48,7 +49,7 @@ impl State {
                     [from.0.into(), to.0.into(), lease.source_id.as_str().into()],
                 ))
                 .await?;
-                tx.commit().await?;
+                commit(tx, Step::CopyParts).await?;
                 Ok(())
             })
             .await
@@ -135,7 +136,7 @@ impl State {
                     [revision.0.into(), now().into()],
                 ))
                 .await?;
-                tx.commit().await?;
+                commit(tx, Step::MarkVerified).await?;
                 Ok(())
             })
             .await
@@ -165,7 +166,7 @@ impl State {
                 ))
                 .await?;
                 publish(&tx, lease, revision, status).await?;
-                tx.commit().await?;
+                commit(tx, Step::Publish).await?;
                 Ok(())
             })
             .await
@@ -205,7 +206,7 @@ impl State {
                 for (source, old, new) in &ready {
                     replace(&tx, source, *old, *new).await?;
                 }
-                tx.commit().await?;
+                commit(tx, Step::SwitchSpace).await?;
                 Ok(Switch::Done(
                     ready.into_iter().map(|(source, _, new)| (source, new)).collect(),
                 ))

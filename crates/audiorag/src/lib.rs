@@ -168,7 +168,8 @@ impl AudioRag {
             let run = Run::new(operation_id.clone(), self.settings.budget.per_run);
             let indexer = self.indexer(Some(&run))?;
             operation::close_calls_of_the_dead(&self.state).await?;
-            indexer.reindex(operation_id, &options, observer, &cancel).await
+            let run = indexer.reindex(operation_id, &options, observer, &cancel);
+            operation::caught(run).await
         }
         .instrument(span)
         .await
@@ -279,7 +280,8 @@ impl AudioRag {
     pub async fn gc(&self, dry_run: bool) -> Result<gc::GcReport> {
         let store = self.registry.store(&self.state, Purpose::Bulk)?;
         let retention = self.settings.gc.retention;
-        gc::run(&self.state, &store, &self.settings.work_dir, retention, dry_run).await
+        let run = gc::run(&self.state, &store, &self.settings.work_dir, retention, dry_run);
+        operation::caught(run).await
     }
 
     /// Checks everything that is configured. `deep` also reads everything that is stored: one check for the file,

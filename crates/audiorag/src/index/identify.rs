@@ -130,7 +130,7 @@ pub(crate) async fn is_current(
 
 /// Whether the last run that worked on the source also said how it ended. One that was killed, or that failed
 /// after its revision had become visible, leaves a claim or a status that is not true any more.
-fn is_settled(source: &SourceRecord) -> bool {
+pub(crate) fn is_settled(source: &SourceRecord) -> bool {
     source.owner.is_none() && matches!(source.status, SourceStatus::Completed | SourceStatus::Empty)
 }
 

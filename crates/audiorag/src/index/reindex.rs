@@ -6,7 +6,7 @@
 
 use super::build::{Again, Config, Draft, Filled, Recipe, outcome, report};
 use super::event::{IndexEvent, IndexObserver, IndexReport, SourceOutcome};
-use super::identify::{Target, blocking};
+use super::identify::{self, Target, blocking};
 use super::stage::Stages;
 use super::store::retire_everywhere;
 use super::transcribe::PartsReport;
@@ -251,7 +251,7 @@ impl Indexer {
         stages: Stages<'_>,
         cancel: &CancellationToken,
     ) -> Result<SourceOutcome> {
-        if self.is_made(live)? {
+        if identify::is_settled(source) && self.is_made(live)? {
             return Ok(stages.skipped(&source.id, "unchanged"));
         }
         let same_bytes = self.lock_of(&live.content);
@@ -268,6 +268,8 @@ impl Indexer {
                     return Ok(stages.skipped(&source.id, NOT_INDEXED));
                 };
                 if self.is_made(&live)? {
+                    // An earlier run ended between the commit that counts and saying so.
+                    identify::settle(&self.state, held).await?;
                     return Ok(stages.skipped(&source.id, "unchanged"));
                 }
                 self.remake_claimed(held, source, &live, publish, stages, &cancel)
@@ -398,6 +400,7 @@ impl Indexer {
                     && live.config == recipe.config.hash
                     && self.state.parts_before(live.id, since).await?.0 == 0
                 {
+                    identify::settle(&self.state, held).await?;
                     return Ok(stages.skipped(&source.id, "transcribed again already"));
                 }
                 self.build(held, target, recipe, stages, &cancel).await

@@ -1,7 +1,8 @@
-//! One index run in a child process, with at most one failpoint armed.
+//! One run in a child process, with at most one failpoint armed.
 
-use crate::persistent::{CountingEmbedder, CountingTranscriber, FolderStore};
-use audiorag::index::{IndexEvent, IndexObserver, IndexOptions, IndexReport, Input};
+use crate::check;
+use crate::persistent::{CountingEmbedder, CountingTranscriber, FolderStore, Model};
+use audiorag::index::{IndexEvent, IndexObserver, IndexOptions, IndexReport, Input, Reindex, ReindexOptions};
 use audiorag::settings::{Key, Settings, Sources};
 use audiorag::state::failpoint;
 use audiorag::{AudioRag, CancellationToken, Providers, Result};
@@ -33,6 +34,34 @@ pub(crate) enum Store {
     External,
 }
 
+/// What the run is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Index a folder that changed since it was indexed.
+    Index,
+    /// Cut all sources into longer chunks, and remove what nobody needs any more.
+    Rechunk,
+    /// Embed all sources with another model.
+    Reembed,
+}
+
+impl Task {
+    const ALL: [Self; 3] = [Self::Index, Self::Rechunk, Self::Reembed];
+
+    fn named(name: &str) -> Self {
+        *Self::ALL.iter().find(|task| format!("{task:?}") == name).unwrap()
+    }
+
+    /// The embedding model that the run is configured with.
+    pub(crate) fn model(self) -> Model {
+        if self == Self::Reembed {
+            Model::New
+        } else {
+            Model::Old
+        }
+    }
+}
+
 /// What happens at an armed failpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -55,6 +84,7 @@ pub(crate) struct Case {
     pub(crate) folder: PathBuf,
     pub(crate) audio: PathBuf,
     pub(crate) store: Store,
+    pub(crate) task: Task,
 }
 
 /// How the child ended.
@@ -74,7 +104,11 @@ impl Case {
             .with(Key::EmbeddingConcurrency, CALLS.to_string())
             .with(Key::EmbeddingBatch, BATCH.to_string())
             .with(Key::IndexSourceConcurrency, SOURCES.to_string())
-            .with(Key::ChunkDurationSeconds, "2");
+            .with(Key::GcRetention, "0s")
+            .with(
+                Key::ChunkDurationSeconds,
+                if self.task == Task::Rechunk { "6" } else { "2" },
+            );
         Settings::resolve(&sources).unwrap().settings
     }
 
@@ -93,9 +127,14 @@ impl Case {
     }
 
     pub(crate) async fn open(&self) -> AudioRag {
+        self.open_with(self.task.model()).await
+    }
+
+    /// Opens it as somebody with this embedding model does.
+    pub(crate) async fn open_with(&self, model: Model) -> AudioRag {
         let providers = Providers {
             transcriber: Some(Arc::new(CountingTranscriber::new(self.transcribed()))),
-            embedder: Some(Arc::new(CountingEmbedder::new(self.embedded(), CALLS))),
+            embedder: Some(Arc::new(CountingEmbedder::new(self.embedded(), model, CALLS))),
             store: self.external(),
             ..Providers::default()
         };
@@ -103,23 +142,66 @@ impl Case {
         builder.open().await.unwrap()
     }
 
-    /// Indexes the folder of recordings in this process.
-    pub(crate) async fn index(&self, observer: &dyn IndexObserver) -> Result<IndexReport> {
+    /// Does the task in this process.
+    pub(crate) async fn run(&self, observer: &dyn IndexObserver) -> Result<IndexReport> {
         let audiorag = self.open().await;
-        let inputs = vec![Input::Path(self.audio.clone())];
-        let options = IndexOptions::default();
-        let report = audiorag
-            .index(inputs, options, observer, CancellationToken::new())
-            .await;
+        let report = self.run_in(&audiorag, observer).await;
         audiorag.state().clone().close().await;
         report
     }
 
-    /// Indexes it in a child process.
-    pub(crate) fn index_in_child(&self, armed: Option<&Armed>) -> Ended {
+    async fn run_in(&self, audiorag: &AudioRag, observer: &dyn IndexObserver) -> Result<IndexReport> {
+        let cancel = CancellationToken::new();
+        let what = match self.task {
+            Task::Index => {
+                let inputs = vec![Input::Path(self.audio.clone())];
+                let options = IndexOptions::default();
+                return audiorag.index(inputs, options, observer, cancel).await;
+            }
+            Task::Rechunk => Reindex::Rechunk,
+            Task::Reembed => Reindex::Reembed,
+        };
+        let options = ReindexOptions {
+            what,
+            sources: Vec::new(),
+        };
+        let report = audiorag.reindex(options, observer, cancel).await;
+        if self.task == Task::Rechunk {
+            // Also after a failure: what the next run goes on with is not to be removed.
+            let collected = audiorag.gc(false).await;
+            return report.and_then(|report| collected.map(|_| report));
+        }
+        report
+    }
+
+    /// Does the task while somebody looks again and again which model answers. Returns the report and what was wrong.
+    async fn run_watched(&self, observer: &dyn IndexObserver) -> (Result<IndexReport>, Vec<String>) {
+        let audiorag = self.open().await;
+        let mut wrong = Vec::new();
+        let report = {
+            let run = self.run_in(&audiorag, observer);
+            let watch = async {
+                // Only a change of the model could show two of them.
+                while wrong.is_empty() && self.task == Task::Reembed {
+                    wrong.extend(check::one_space(&audiorag).await);
+                }
+                std::future::pending().await
+            };
+            tokio::select! {
+                report = run => report,
+                report = watch => report,
+            }
+        };
+        audiorag.state().clone().close().await;
+        (report, wrong)
+    }
+
+    /// Does the task in a child process.
+    pub(crate) fn run_in_child(&self, armed: Option<&Armed>) -> Ended {
         let task = json!({
             "audio": self.audio.to_str().unwrap(),
             "external": self.store == Store::External,
+            "task": format!("{:?}", self.task),
             "point": armed.map(|armed| armed.point.as_str()),
             "nth": armed.map(|armed| armed.nth),
             "fault": armed.map(|armed| format!("{:?}", armed.fault)),
@@ -196,6 +278,7 @@ fn child() {
         } else {
             Store::Embedded
         },
+        task: Task::named(task["task"].as_str().unwrap()),
     };
     let hits: Arc<Mutex<BTreeMap<&str, usize>>> = Arc::default();
     if let Some(point) = task["point"].as_str() {
@@ -215,14 +298,17 @@ fn child() {
         .enable_all()
         .build()
         .unwrap();
-    let outcome = match runtime.block_on(case.index(&LongRun::default())) {
+    let (report, wrong) = runtime.block_on(case.run_watched(&LongRun::default()));
+    let outcome = match report {
         Ok(report) => json!({
             "indexed": report.indexed.len(),
             "skipped": report.skipped.len(),
+            "went_on": report.indexed.len() + report.skipped.len() + report.empty.len() + report.prepared.len(),
             "failed": report.failed.iter().map(|failed| failed.kind.as_str()).collect::<Vec<_>>(),
             "not_started": report.not_started,
+            "wrong": wrong,
         }),
-        Err(error) => json!({ "error": error.kind().as_str() }),
+        Err(error) => json!({ "error": error.kind().as_str(), "wrong": wrong }),
     };
     std::fs::write("hits.json", json!(*hits.lock().unwrap()).to_string()).unwrap();
     std::fs::write("outcome.json", outcome.to_string()).unwrap();

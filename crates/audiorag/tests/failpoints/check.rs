@@ -4,7 +4,7 @@ use audiorag::AudioRag;
 use audiorag::doctor::CheckStatus;
 use audiorag::query::QueryOptions;
 use audiorag_core::capability::{Selector, VectorStore};
-use audiorag_core::model::{Filter, SourceStatus, Transcript};
+use audiorag_core::model::{EmbeddingSpace, Filter, SourceStatus, Transcript};
 use audiorag_core::{MediaTime, Span};
 use std::collections::BTreeMap;
 
@@ -33,6 +33,15 @@ impl Answers {
         answers.hits = hits(audiorag).await;
         answers
     }
+
+    /// Whether each source is either as it was before a run or as it is after it, and none is missing.
+    pub(crate) fn is_old_or_new(&self, before: &Self, after: &Self) -> bool {
+        self.chunks.keys().eq(before.chunks.keys())
+            && self.chunks.iter().all(|(name, chunks)| {
+                let could = [before, after].map(|answers| answers.chunks.get(name));
+                could.contains(&Some(chunks))
+            })
+    }
 }
 
 /// Everything that a search finds, by place.
@@ -52,10 +61,16 @@ pub(crate) async fn hits(audiorag: &AudioRag) -> Vec<(String, Span, String)> {
     hits
 }
 
+/// What is wrong with the embedding spaces that can be found: one model answers, and never two or none.
+pub(crate) async fn one_space(audiorag: &AudioRag) -> Option<String> {
+    let spaces = audiorag.state().live_spaces().await.unwrap();
+    (spaces.len() != 1).then(|| format!("the live revisions are in {spaces:?}"))
+}
+
 /// What holds at every moment, also right after a run was killed: whatever is visible is whole.
 pub(crate) async fn always(audiorag: &AudioRag, store: &dyn VectorStore) -> Vec<String> {
     let state = audiorag.state();
-    let mut wrong = Vec::new();
+    let mut wrong: Vec<String> = one_space(audiorag).await.into_iter().collect();
     for source in state.list_sources().await.unwrap() {
         let name = source.locator.to_string();
         let Some(live) = state.live_revision(&source.id).await.unwrap() else {
@@ -67,6 +82,7 @@ pub(crate) async fn always(audiorag: &AudioRag, store: &dyn VectorStore) -> Vec<
                 source.active_revision, live.id
             ));
         }
+        store.prepare(&live.space).await.unwrap();
         let chunks = state.chunks_of(live.id).await.unwrap();
         let stored = store
             .count(&Selector::Revision(source.id.clone(), live.id))
@@ -119,7 +135,11 @@ pub(crate) async fn always(audiorag: &AudioRag, store: &dyn VectorStore) -> Vec<
 }
 
 /// What holds once a run has come to its end: nothing is left over, claimed or half done.
-pub(crate) async fn at_rest(audiorag: &AudioRag, store: &dyn VectorStore) -> Vec<String> {
+pub(crate) async fn at_rest(
+    audiorag: &AudioRag,
+    store: &dyn VectorStore,
+    spaces: &[EmbeddingSpace],
+) -> Vec<String> {
     let mut wrong = always(audiorag, store).await;
     let state = audiorag.state();
     let mut chunks = 0;
@@ -137,13 +157,21 @@ pub(crate) async fn at_rest(audiorag: &AudioRag, store: &dyn VectorStore) -> Vec
             wrong.push(format!("{name} is left claimed by {owner}"));
         }
     }
-    let stored = store.count(&Selector::All).await.unwrap();
+    let mut stored = 0;
+    for space in spaces {
+        store.prepare(space).await.unwrap();
+        stored += store.count(&Selector::All).await.unwrap();
+    }
     if stored != chunks {
         wrong.push(format!("{stored} vectors for {chunks} live chunks"));
     }
     let open = state.owners_of_open_calls().await.unwrap();
     if !open.is_empty() {
         wrong.push(format!("calls of {open:?} are still open"));
+    }
+    let unfinished = state.unfinished_revisions().await.unwrap();
+    if !unfinished.is_empty() {
+        wrong.push(format!("{} revisions are left unfinished", unfinished.len()));
     }
     let retirements = state.pending_retirements().await.unwrap();
     if !retirements.is_empty() {

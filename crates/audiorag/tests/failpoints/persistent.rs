@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// Appends a line. One write, so that lines of several tasks do not mix and none is half there.
@@ -82,6 +83,13 @@ impl Transcriber for CountingTranscriber {
     }
 }
 
+/// Which embedding model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Model {
+    Old,
+    New,
+}
+
 /// An embedder of a vendor that counts every text.
 pub(crate) struct CountingEmbedder {
     inner: HashEmbedder,
@@ -89,8 +97,12 @@ pub(crate) struct CountingEmbedder {
 }
 
 impl CountingEmbedder {
-    pub(crate) fn new(log: PathBuf, concurrency: usize) -> Self {
-        let inner = HashEmbedder::new(64).with_limits(|limits| limits.concurrency = concurrency);
+    pub(crate) fn new(log: PathBuf, model: Model, concurrency: usize) -> Self {
+        let inner = match model {
+            Model::Old => HashEmbedder::new(64),
+            Model::New => HashEmbedder::named("another", 32),
+        };
+        let inner = inner.with_limits(|limits| limits.concurrency = concurrency);
         Self { inner, log }
     }
 }
@@ -122,25 +134,33 @@ impl Embedder for CountingEmbedder {
     }
 }
 
-/// A vector store outside of the process: one file for each record, written one after the other.
+/// A vector store outside of the process: a folder for each space, in it a file for each record, written one after
+/// the other.
 pub(crate) struct FolderStore {
     folder: PathBuf,
+    /// The folder of the space that it was prepared for last.
+    space: Mutex<Option<PathBuf>>,
     /// Does the searching, over what the folder holds.
     inner: MemoryVectorStore,
 }
 
 impl FolderStore {
     pub(crate) fn new(folder: PathBuf) -> Self {
-        std::fs::create_dir_all(&folder).unwrap();
         Self {
             folder,
+            space: Mutex::default(),
             inner: MemoryVectorStore::new(),
         }
     }
 
+    /// The folder of the prepared space.
+    fn space(&self) -> PathBuf {
+        self.space.lock().unwrap().clone().unwrap()
+    }
+
     fn records(&self) -> Vec<VectorRecord> {
         let mut records = Vec::new();
-        for entry in std::fs::read_dir(&self.folder).unwrap() {
+        for entry in std::fs::read_dir(self.space()).unwrap() {
             let path = entry.unwrap().path();
             // A record under another name was not whole when its writer was killed.
             if path.extension().is_some_and(|extension| extension == "json") {
@@ -151,7 +171,7 @@ impl FolderStore {
     }
 
     fn path(&self, id: &ChunkId) -> PathBuf {
-        self.folder.join(format!("{}.json", id.as_str()))
+        self.space().join(format!("{}.json", id.as_str()))
     }
 }
 
@@ -166,6 +186,9 @@ impl VectorStore for FolderStore {
     }
 
     async fn prepare(&self, space: &EmbeddingSpace) -> Result<()> {
+        let folder = self.folder.join(digest(&space.fingerprint()));
+        std::fs::create_dir_all(&folder).unwrap();
+        *self.space.lock().unwrap() = Some(folder);
         self.inner.prepare(space).await
     }
 

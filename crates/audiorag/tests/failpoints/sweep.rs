@@ -1,11 +1,13 @@
-//! Every failpoint, every time a run comes to it, with every fault, over both kinds of store.
+//! Every failpoint with every fault over both kinds of store: every time an index run comes to it, and the first and
+//! the last time that sources are made anew.
 
-use crate::case::{Armed, BATCH, Case, Fault, IN_FLIGHT, Store, copy};
+use crate::case::{Armed, BATCH, Case, Fault, IN_FLIGHT, Store, Task, copy};
 use crate::check::{self, Answers};
-use crate::persistent::{CountingEmbedder, counts};
+use crate::persistent::{CountingEmbedder, Model, counts};
 use audiorag::AudioRag;
 use audiorag::state::failpoint;
 use audiorag_core::capability::{Embedder as _, VectorStore};
+use audiorag_core::model::EmbeddingSpace;
 use audiorag_testkit::synth::Track;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt as _;
@@ -14,17 +16,29 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
-/// Recordings, and an index of how they were a while ago: since then one was edited, one moved and one added.
+/// Recordings and an index of them. For an index run it is one of how they were a while ago: since then one was
+/// edited, one moved and one added.
 struct World {
     root: TempDir,
-    /// An undisturbed run's answers, calls and visits to failpoints, for each kind of store.
+    /// An undisturbed run's answers, calls and visits to failpoints, for each task over each kind of store.
     references: Vec<Reference>,
 }
+
+/// What is swept.
+const SWEPT: [(Task, Store); 5] = [
+    (Task::Index, Store::Embedded),
+    (Task::Index, Store::External),
+    (Task::Rechunk, Store::Embedded),
+    (Task::Reembed, Store::Embedded),
+    (Task::Reembed, Store::External),
+];
 
 const FAULTS: [Fault; 3] = [Fault::Error, Fault::Panic, Fault::Kill];
 
 struct Reference {
+    task: Task,
     store: Store,
+    before: Answers,
     answers: Answers,
     transcribed: BTreeMap<String, usize>,
     embedded: BTreeMap<String, usize>,
@@ -46,13 +60,35 @@ fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
+fn space(model: Model) -> EmbeddingSpace {
+    CountingEmbedder::new(PathBuf::new(), model, 1).space().clone()
+}
+
 async fn store_of(case: &Case, audiorag: &AudioRag) -> Arc<dyn VectorStore> {
     let store = case
         .external()
         .unwrap_or_else(|| Arc::new(audiorag.state().vectors()));
-    let embedder = CountingEmbedder::new(case.embedded(), 1);
-    store.prepare(embedder.space()).await.unwrap();
+    store.prepare(&space(case.task.model())).await.unwrap();
     store
+}
+
+/// What holds when nothing is left to do: of two models, the store keeps the vectors of one.
+async fn at_rest(case: &Case, audiorag: &AudioRag) -> Vec<String> {
+    let store = store_of(case, audiorag).await;
+    let spaces = [Model::Old, Model::New].map(space);
+    check::at_rest(audiorag, &*store, &spaces).await
+}
+
+/// The index as somebody finds it whose model is the one that answers.
+async fn open_as_a_reader(case: &Case) -> AudioRag {
+    let audiorag = case.open_with(Model::Old).await;
+    let spaces = audiorag.state().live_spaces().await.unwrap();
+    let of_old = space(Model::Old).fingerprint();
+    if spaces.iter().any(|(live, _)| *live == of_old) {
+        return audiorag;
+    }
+    audiorag.state().clone().close().await;
+    case.open_with(Model::New).await
 }
 
 impl World {
@@ -61,70 +97,97 @@ impl World {
             root: tempfile::tempdir().unwrap(),
             references: Vec::new(),
         };
-        let audio = world.audio();
-        std::fs::create_dir_all(&audio).unwrap();
-        std::fs::write(audio.join("edited.wav"), speech(2, 1)).unwrap();
-        std::fs::write(audio.join("moved from.wav"), speech(1, 20)).unwrap();
-        for store in [Store::Embedded, Store::External] {
-            let base = world.base(store);
+        let changing = world.audio(Task::Index);
+        std::fs::create_dir_all(&changing).unwrap();
+        std::fs::write(changing.join("edited.wav"), speech(2, 1)).unwrap();
+        std::fs::write(changing.join("moved from.wav"), speech(1, 20)).unwrap();
+        let settled = world.audio(Task::Reembed);
+        std::fs::create_dir_all(&settled).unwrap();
+        std::fs::write(settled.join("one.wav"), speech(4, 40)).unwrap();
+        std::fs::write(settled.join("two.wav"), speech(3, 60)).unwrap();
+        let silence = Track::new(16_000).silence(3_000).to_wav();
+        std::fs::write(settled.join("quiet.wav"), silence).unwrap();
+        for (task, store) in SWEPT {
+            let base = Case {
+                task: Task::Index,
+                ..world.base(task, store)
+            };
             std::fs::create_dir_all(&base.folder).unwrap();
-            let report = runtime().block_on(base.index(&())).unwrap();
+            let report = runtime().block_on(base.run(&())).unwrap();
             assert_eq!(report.indexed.len(), 2, "{report:?}");
             // What was paid for earlier is not counted.
             std::fs::remove_file(base.transcribed()).unwrap();
             std::fs::remove_file(base.embedded()).unwrap();
         }
-        std::fs::write(audio.join("edited.wav"), speech(4, 40)).unwrap();
-        std::fs::rename(audio.join("moved from.wav"), audio.join("moved to.wav")).unwrap();
-        std::fs::write(audio.join("new.wav"), speech(2, 60)).unwrap();
-        let references = [Store::Embedded, Store::External].map(|store| world.reference(store));
+        std::fs::write(changing.join("edited.wav"), speech(4, 40)).unwrap();
+        std::fs::rename(changing.join("moved from.wav"), changing.join("moved to.wav")).unwrap();
+        std::fs::write(changing.join("new.wav"), speech(2, 60)).unwrap();
+        let references = SWEPT.map(|(task, store)| world.reference(task, store));
         Self {
             references: references.into(),
             ..world
         }
     }
 
-    fn audio(&self) -> PathBuf {
-        self.root.path().join("audio")
+    fn audio(&self, task: Task) -> PathBuf {
+        let name = if task == Task::Index {
+            "changing"
+        } else {
+            "settled"
+        };
+        self.root.path().join(name)
     }
 
-    fn base(&self, store: Store) -> Case {
+    fn base(&self, task: Task, store: Store) -> Case {
         Case {
-            folder: self.root.path().join(format!("base-{store:?}")),
-            audio: self.audio(),
+            folder: self.root.path().join(format!("base-{task:?}-{store:?}")),
+            audio: self.audio(task),
             store,
+            task,
         }
     }
 
     /// The earlier index in a folder of its own.
-    fn case(&self, store: Store, name: &str) -> Case {
-        let base = self.base(store);
+    fn case(&self, task: Task, store: Store, name: &str) -> Case {
+        let base = self.base(task, store);
         let folder = self.root.path().join(name);
         copy(&base.folder, &folder);
         Case { folder, ..base }
     }
 
     /// What happens when nothing goes wrong.
-    fn reference(&self, store: Store) -> Reference {
-        let case = self.case(store, &format!("reference-{store:?}"));
-        let ended = case.index_in_child(None);
+    fn reference(&self, task: Task, store: Store) -> Reference {
+        let case = self.case(task, store, &format!("reference-{task:?}-{store:?}"));
+        let before = runtime().block_on(async {
+            let audiorag = open_as_a_reader(&case).await;
+            let before = Answers::of(&audiorag).await;
+            audiorag.state().clone().close().await;
+            before
+        });
+        let ended = case.run_in_child(None);
         assert!(ended.status.success(), "{}", ended.said);
         let outcome = ended.outcome.unwrap();
         assert_eq!(
-            (&outcome["indexed"], &outcome["skipped"]),
-            (&2.into(), &1.into()),
+            (&outcome["indexed"], &outcome["went_on"], &outcome["wrong"]),
+            (&2.into(), &3.into(), &serde_json::json!([])),
             "{outcome}"
         );
         let answers = runtime().block_on(async {
             let audiorag = case.open().await;
-            let wrong = check::at_rest(&audiorag, &*store_of(&case, &audiorag).await).await;
+            let wrong = at_rest(&case, &audiorag).await;
             assert!(wrong.is_empty(), "{wrong:?}");
             let answers = Answers::of(&audiorag).await;
             audiorag.state().clone().close().await;
             answers
         });
         let (transcribed, embedded) = (counts(&case.transcribed()), counts(&case.embedded()));
-        assert!(transcribed.len() >= 3, "several parts: {transcribed:?}");
+        match task {
+            Task::Index => assert!(transcribed.len() >= 3, "several parts: {transcribed:?}"),
+            Task::Rechunk => assert_ne!(before, answers, "nothing was cut anew"),
+            Task::Reembed => assert_eq!(before, answers, "another model, the same chunks"),
+        }
+        assert_eq!(transcribed.is_empty(), task != Task::Index, "{transcribed:?}");
+        assert!(embedded.len() > BATCH, "several calls: {embedded:?}");
         assert!(
             transcribed
                 .values()
@@ -132,7 +195,9 @@ impl World {
                 .all(|calls| *calls == 1)
         );
         Reference {
+            task,
             store,
+            before,
             answers,
             transcribed,
             embedded,
@@ -143,33 +208,42 @@ impl World {
 
 /// What is wrong with a run that met a fault, and with the one after it.
 fn examine(case: &Case, reference: &Reference, armed: &Armed) -> Vec<String> {
-    let ended = case.index_in_child(Some(armed));
+    let ended = case.run_in_child(Some(armed));
     let mut wrong = Vec::new();
     match armed.fault {
         Fault::Kill if ended.status.signal() == Some(9) => {}
         Fault::Error | Fault::Panic if ended.status.success() => {
             let outcome = ended.outcome.unwrap();
-            if let Some(complaint) = complaint(armed, &outcome) {
-                wrong.push(format!("{complaint}: {outcome}"));
+            let complaint = complaint(reference.task, armed, &outcome);
+            wrong.extend(complaint.map(|complaint| format!("{complaint}: {outcome}")));
+            if outcome["wrong"] != serde_json::json!([]) {
+                wrong.push(format!("seen during the run: {}", outcome["wrong"]));
             }
         }
         _ => wrong.push(format!("the process ended with {}: {}", ended.status, ended.said)),
     }
     runtime().block_on(async {
-        let audiorag = case.open().await;
+        let audiorag = open_as_a_reader(case).await;
         let store = store_of(case, &audiorag).await;
         wrong.extend(check::always(&audiorag, &*store).await);
-        // The edited and the moved recording could be found before, and still can.
-        let found: BTreeSet<String> = check::hits(&audiorag)
-            .await
-            .into_iter()
-            .map(|hit| hit.0)
-            .collect();
-        if !["edited", "moved"]
-            .iter()
-            .all(|name| found.iter().any(|hit| hit.contains(name)))
-        {
-            wrong.push(format!("only {found:?} can be found after the fault"));
+        // What could be found before still can.
+        if reference.task == Task::Index {
+            let found: BTreeSet<String> = check::hits(&audiorag)
+                .await
+                .into_iter()
+                .map(|hit| hit.0)
+                .collect();
+            if !["edited", "moved"]
+                .iter()
+                .all(|name| found.iter().any(|hit| hit.contains(name)))
+            {
+                wrong.push(format!("only {found:?} can be found after the fault"));
+            }
+        } else {
+            let found = Answers::of(&audiorag).await;
+            if !found.is_old_or_new(&reference.before, &reference.answers) {
+                wrong.push(format!("after the fault {found:?} can be found"));
+            }
         }
         if armed.fault != Fault::Kill && !keeps_its_claim(armed) {
             for source in audiorag.state().list_sources().await.unwrap() {
@@ -180,13 +254,12 @@ fn examine(case: &Case, reference: &Reference, armed: &Armed) -> Vec<String> {
         }
         audiorag.state().clone().close().await;
 
-        let resumed = case.index(&()).await.unwrap();
+        let resumed = case.run(&()).await.unwrap();
         if !resumed.failed.is_empty() || resumed.not_started > 0 {
             wrong.push(format!("the next run failed: {:?}", resumed.failed));
         }
         let audiorag = case.open().await;
-        let store = store_of(case, &audiorag).await;
-        wrong.extend(check::at_rest(&audiorag, &*store).await);
+        wrong.extend(at_rest(case, &audiorag).await);
         if Answers::of(&audiorag).await != reference.answers {
             wrong.push("the answers differ from those of an undisturbed run".to_owned());
         }
@@ -197,7 +270,7 @@ fn examine(case: &Case, reference: &Reference, armed: &Armed) -> Vec<String> {
         wrong.extend(overpaid("transcribed", &paid.0, &reference.transcribed, speech));
         wrong.extend(overpaid("embedded", &paid.1, &reference.embedded, texts));
 
-        let third = case.index(&()).await.unwrap();
+        let third = case.run(&()).await.unwrap();
         if third.skipped.len() != 3 || paid != (counts(&case.transcribed()), counts(&case.embedded())) {
             wrong.push(format!("a third run found something to do: {third:?}"));
         }
@@ -206,15 +279,16 @@ fn examine(case: &Case, reference: &Reference, armed: &Armed) -> Vec<String> {
 }
 
 /// What is wrong with the report of a run that met an error or a panic.
-fn complaint(armed: &Armed, outcome: &serde_json::Value) -> Option<String> {
+fn complaint(task: Task, armed: &Armed, outcome: &serde_json::Value) -> Option<String> {
     let step = armed.point.rsplit_once('.').map_or("", |(step, _)| step);
     let kind = match armed.fault {
         Fault::Panic => "internal",
         _ if step.starts_with("state.") => "state",
         _ => "unavailable",
     };
-    // Before there are sources, the run as a whole fails.
-    if step == "prepare" {
+    // Where it is not about one source, the run as a whole fails: before there are sources, and after all of them.
+    let whole = ["prepare", "state.switch_space", "state.collect_garbage"].contains(&step);
+    if whole || (task == Task::Reembed && outcome["error"] != serde_json::Value::Null) {
         return (outcome["error"] != kind).then(|| format!("not {kind}"));
     }
     let failed = outcome["failed"].as_array()?;
@@ -227,8 +301,7 @@ fn complaint(armed: &Armed, outcome: &serde_json::Value) -> Option<String> {
         return Some(format!("no source failed with {kind}"));
     }
     // A panic is one source's; so is what is not the matter of all sources.
-    let others = outcome["indexed"].as_u64()? + outcome["skipped"].as_u64()?;
-    (kind != "state" && (failed.len(), others) != (1, 2))
+    (kind != "state" && (failed.len(), outcome["went_on"].as_u64()?) != (1, 2))
         .then(|| "the other sources did not go on".to_owned())
 }
 
@@ -236,7 +309,7 @@ fn complaint(armed: &Armed, outcome: &serde_json::Value) -> Option<String> {
 /// other.
 fn concerns_the_store(point: &str) -> bool {
     !point.starts_with("state.")
-        || ["publish", "finish_retirement"]
+        || ["publish", "switch_space", "finish_retirement"]
             .iter()
             .any(|step| point.contains(step))
 }
@@ -274,7 +347,7 @@ fn overpaid(
 }
 
 #[test]
-fn an_ordinary_run_comes_to_every_failpoint() {
+fn ordinary_runs_come_to_every_failpoint() {
     let world = World::new();
     let visited: BTreeSet<&str> = world
         .references
@@ -290,14 +363,20 @@ fn whatever_goes_wrong_wherever_the_next_run_goes_on_and_pays_for_nothing_twice(
     let mut cases = Vec::new();
     for reference in &world.references {
         for (point, hits) in &reference.hits {
-            let last = if reference.store == Store::Embedded || concerns_the_store(point) {
-                *hits
-            } else {
-                1
-            };
-            for (nth, fault) in (1..=last).flat_map(|nth| FAULTS.map(|fault| (nth, fault))) {
-                let point = point.clone();
-                cases.push((reference, Armed { point, nth, fault }));
+            let there = reference.store == Store::Embedded || concerns_the_store(point);
+            for (nth, fault) in (1..=*hits).flat_map(|nth| FAULTS.map(|fault| (nth, fault))) {
+                let swept = match reference.task {
+                    Task::Index => there || nth == 1,
+                    // The last time is after the first source was done.
+                    Task::Rechunk | Task::Reembed => {
+                        let last = nth == *hits && reference.store == Store::Embedded;
+                        there && (nth == 1 || (last && fault == Fault::Kill))
+                    }
+                };
+                if swept {
+                    let point = point.clone();
+                    cases.push((reference, Armed { point, nth, fault }));
+                }
             }
         }
     }
@@ -312,9 +391,12 @@ fn whatever_goes_wrong_wherever_the_next_run_goes_on_and_pays_for_nothing_twice(
                     let Some((reference, armed)) = cases.get(number) else {
                         break;
                     };
-                    let case = world.case(reference.store, &format!("case-{number}"));
+                    let case = world.case(reference.task, reference.store, &format!("case-{number}"));
                     for complaint in examine(&case, reference, armed) {
-                        let line = format!("{armed:?} over the {:?} store: {complaint}", reference.store);
+                        let line = format!(
+                            "{:?}, {armed:?} over the {:?} store: {complaint}",
+                            reference.task, reference.store
+                        );
                         wrong.lock().unwrap().push(line);
                     }
                     std::fs::remove_dir_all(&case.folder).unwrap();
@@ -323,6 +405,16 @@ fn whatever_goes_wrong_wherever_the_next_run_goes_on_and_pays_for_nothing_twice(
         }
     });
     let points: BTreeSet<&str> = cases.iter().map(|(_, armed)| armed.point.as_str()).collect();
+    for reference in &world.references {
+        let runs = cases
+            .iter()
+            .filter(|(of, _)| std::ptr::eq(*of, reference))
+            .count();
+        println!(
+            "{:?} over the {:?} store: {runs} runs",
+            reference.task, reference.store
+        );
+    }
     println!(
         "swept {} failpoints: {} runs with an error, a panic or a kill",
         points.len(),
