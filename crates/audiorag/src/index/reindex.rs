@@ -251,7 +251,8 @@ impl Indexer {
         stages: Stages<'_>,
         cancel: &CancellationToken,
     ) -> Result<SourceOutcome> {
-        if identify::is_settled(source) && self.is_made(live)? {
+        let is_reembed = matches!(job, Job::Reembed);
+        if identify::is_settled(source) && self.is_made(live, is_reembed)? {
             return Ok(stages.skipped(&source.id, "unchanged"));
         }
         let same_bytes = self.lock_of(&live.content);
@@ -267,7 +268,7 @@ impl Indexer {
                 let Some(live) = self.state.live_revision(&source.id).await? else {
                     return Ok(stages.skipped(&source.id, NOT_INDEXED));
                 };
-                if self.is_made(&live)? {
+                if self.is_made(&live, is_reembed)? {
                     // An earlier run ended between the commit that counts and saying so.
                     identify::settle(&self.state, held).await?;
                     return Ok(stages.skipped(&source.id, "unchanged"));
@@ -453,6 +454,7 @@ impl Indexer {
         let sources = self.check_and_list(options).await?;
         let since = self.request(&sources).await?;
         let retranscribe = options.what == Reindex::Retranscribe;
+        let is_reembed = options.what == Reindex::Reembed;
         let mut plan = ReindexPlan {
             sources: Vec::with_capacity(sources.len()),
             sends_audio: retranscribe && self.transcriber.info().vendor != "local",
@@ -476,7 +478,7 @@ impl Indexer {
                         planned.skip = Some("nobody speaks, or transcribed again already".to_owned());
                     }
                 }
-                Some(live) if self.is_made(&live)? => planned.skip = Some("unchanged".to_owned()),
+                Some(live) if self.is_made(&live, is_reembed)? => planned.skip = Some("unchanged".to_owned()),
                 Some(live) => self.plan_remake(&source, &live, &mut planned).await?,
             }
             plan.sources.push(planned);
@@ -503,9 +505,10 @@ impl Indexer {
         Ok(())
     }
 
-    /// Whether a revision is what would be made of its parts today.
-    fn is_made(&self, live: &RevisionRecord) -> Result<bool> {
-        Ok(live.space == *self.embedder.space() && live.config == self.config_like(live)?.hash)
+    /// Whether a revision is what would be made of its parts today. A switch of models is about the model alone.
+    fn is_made(&self, live: &RevisionRecord, is_reembed: bool) -> Result<bool> {
+        Ok(live.space == *self.embedder.space()
+            && (is_reembed || live.config == self.config_like(live)?.hash))
     }
 
     /// The settings of a revision, with today's for what follows the transcript.

@@ -1,7 +1,7 @@
 //! Any sequence of what users do to their recordings and to a run, against a map of what must be found afterwards.
 
 use super::support::Place;
-use audiorag::index::{IndexEvent, IndexObserver, IndexOptions, Input};
+use audiorag::index::{IndexEvent, IndexObserver, IndexOptions, Input, Reindex, ReindexOptions};
 use audiorag::query::QueryOptions;
 use audiorag::settings::Key;
 use audiorag::{AudioRag, CancellationToken};
@@ -23,6 +23,8 @@ const NAMES: usize = 4;
 const RECORDINGS: usize = 5;
 /// Lengths of chunks, in seconds.
 const CHUNKS: [&str; 2] = ["2", "4"];
+/// Embedding models.
+const MODELS: [(&str, usize); 2] = [("one", 64), ("another", 32)];
 /// Texts in one call of the embedder.
 const BATCH: usize = 2;
 
@@ -41,6 +43,12 @@ enum Operation {
         crash_after: Option<usize>,
     },
     ChunkLength(usize),
+    /// Cuts all sources anew, in the length that is set.
+    Rechunk,
+    /// Switches to an embedding model, with all sources at once.
+    Reembed(usize),
+    /// Drops everything that nothing needs, however young.
+    Gc,
 }
 
 /// Files by name, and what can be found by name: the number of the recording.
@@ -69,6 +77,9 @@ impl ReferenceStateMachine for Model {
             6 => (prop::bool::weighted(0.2), prop::option::of(1..60_usize))
                 .prop_map(|(force, crash_after)| Operation::Index { force, crash_after }),
             1 => (0..CHUNKS.len()).prop_map(Operation::ChunkLength),
+            1 => Just(Operation::Rechunk),
+            1 => (0..MODELS.len()).prop_map(Operation::Reembed),
+            1 => Just(Operation::Gc),
         ]
         .boxed()
     }
@@ -81,7 +92,8 @@ impl ReferenceStateMachine for Model {
             Operation::DeleteFile(name) => model.files.contains_key(name),
             Operation::DeleteSource(name) => model.found.contains_key(name),
             Operation::Index { .. } => !model.files.is_empty(),
-            Operation::Write(..) | Operation::ChunkLength(_) => true,
+            Operation::Rechunk | Operation::Reembed(_) => !model.found.is_empty(),
+            Operation::Write(..) | Operation::ChunkLength(_) | Operation::Gc => true,
         }
     }
 
@@ -119,7 +131,7 @@ impl ReferenceStateMachine for Model {
                     model.found.insert(*name, *recording);
                 }
             }
-            Operation::ChunkLength(_) => {}
+            Operation::ChunkLength(_) | Operation::Rechunk | Operation::Reembed(_) | Operation::Gc => {}
         }
         model
     }
@@ -170,12 +182,18 @@ fn runtime() -> tokio::runtime::Runtime {
 /// One call and one source at a time: what a crash can lose is one answer of each vendor.
 fn place() -> Place {
     let mut place = Place::with(FakeTranscriber::new());
-    place.embedder = Arc::new(HashEmbedder::new(64).with_limits(|limits| limits.concurrency = 1));
+    place.embedder = embedder(0);
+    place.set(Key::GcRetention, "0s");
     place.set(Key::SttConcurrency, "1");
     place.set(Key::EmbeddingBatch, &BATCH.to_string());
     place.set(Key::IndexSourceConcurrency, "1");
     place.set(Key::ChunkDurationSeconds, CHUNKS[0]);
     place
+}
+
+fn embedder(model: usize) -> Arc<HashEmbedder> {
+    let (name, dimensions) = MODELS[model];
+    Arc::new(HashEmbedder::named(name, dimensions).with_limits(|limits| limits.concurrency = 1))
 }
 
 /// Ends a run after a number of events.
@@ -200,6 +218,10 @@ struct System {
     files: BTreeMap<usize, usize>,
     found: BTreeMap<usize, usize>,
     crashes: usize,
+    embedders: [Arc<HashEmbedder>; MODELS.len()],
+    /// Calls of the transcriber, and batches of each embedder, at the last cleaning: what nothing needed then may be
+    /// paid for again.
+    forgotten: (usize, [usize; MODELS.len()]),
 }
 
 fn name(number: usize) -> String {
@@ -279,6 +301,20 @@ impl System {
         assert!(report.failed.is_empty() && report.not_started == 0, "{report:?}");
     }
 
+    fn reindex(&mut self, what: Reindex) {
+        let options = ReindexOptions {
+            what,
+            sources: Vec::new(),
+        };
+        let run = self.audiorag().reindex(options, &(), CancellationToken::new());
+        let report = self.runtime.block_on(run).unwrap();
+        assert!(
+            report.failed.is_empty() && report.prepared.is_empty(),
+            "{report:?}"
+        );
+        assert_eq!(report.transcribed_parts(), 0, "{report:?}");
+    }
+
     /// Nothing that could be found before a run is missing during it or after its end, and each source says what
     /// it said before or what its file says now.
     fn is_old_or_new(&self, found: &BTreeMap<String, String>) {
@@ -330,9 +366,12 @@ impl StateMachineTest for System {
 
     fn init_test(_: &Model) -> Self {
         recordings();
+        let place = place();
         let mut system = Self {
             runtime: runtime(),
-            place: place(),
+            embedders: [Arc::clone(&place.embedder), embedder(1)],
+            forgotten: (0, [0; MODELS.len()]),
+            place,
             audiorag: None,
             files: BTreeMap::new(),
             found: BTreeMap::new(),
@@ -364,6 +403,17 @@ impl StateMachineTest for System {
             Operation::ChunkLength(length) => {
                 system.place.set(Key::ChunkDurationSeconds, CHUNKS[length]);
                 system.reopen();
+            }
+            Operation::Rechunk => system.reindex(Reindex::Rechunk),
+            Operation::Reembed(model) => {
+                system.place.embedder = Arc::clone(&system.embedders[model]);
+                system.reopen();
+                system.reindex(Reindex::Reembed);
+            }
+            Operation::Gc => {
+                system.runtime.block_on(system.audiorag().gc(false)).unwrap();
+                let batches = [0, 1].map(|model| system.embedders[model].batches().len());
+                system.forgotten = (system.place.transcriber.requests().len(), batches);
             }
         }
         system.files.clone_from(&model.files);
@@ -409,14 +459,17 @@ impl StateMachineTest for System {
         });
         // Paid once for the same audio and the same text, but for what a crash lost on the way.
         let mut heard: HashMap<Vec<u32>, usize> = HashMap::new();
-        for request in system.place.transcriber.requests() {
+        let (requests, batches) = system.forgotten;
+        for request in system.place.transcriber.requests().into_iter().skip(requests) {
             let samples = request.samples.iter().map(|sample| sample.to_bits()).collect();
             *heard.entry(samples).or_default() += 1;
         }
-        let mut embedded: HashMap<String, usize> = HashMap::new();
-        for (input, texts) in system.place.embedder.batches() {
-            for text in texts.into_iter().filter(|_| input == InputType::Document) {
-                *embedded.entry(text).or_default() += 1;
+        let mut embedded: HashMap<(usize, String), usize> = HashMap::new();
+        for (model, embedder) in system.embedders.iter().enumerate() {
+            for (input, texts) in embedder.batches().into_iter().skip(batches[model]) {
+                for text in texts.into_iter().filter(|_| input == InputType::Document) {
+                    *embedded.entry((model, text)).or_default() += 1;
+                }
             }
         }
         let again = |calls: Vec<usize>| calls.iter().map(|calls| calls - 1).sum::<usize>();
