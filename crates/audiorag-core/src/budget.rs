@@ -251,6 +251,7 @@ mod tests {
                 input_tokens: 20,
                 output_tokens: 5,
                 audio: MediaTime::from_millis(30),
+                ..Usage::default()
             },
             cost: Some(Money::from_nanos(40)),
         };

@@ -18,6 +18,9 @@ use std::time::Duration;
 pub struct Usage {
     /// Requests that reached the vendor.
     pub requests: u32,
+    /// Those among them that came to no end: an attempt that timed out before the next one was answered, say. Each
+    /// may have been billed as a whole call, and the other fields do not tell of it.
+    pub unknown: u32,
     /// Audio sent to speech-to-text.
     pub audio: MediaTime,
     /// Tokens read.

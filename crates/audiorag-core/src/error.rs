@@ -173,6 +173,22 @@ impl fmt::Display for Stage {
     }
 }
 
+/// What a call that failed sent to the other side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// Requests that left.
+    pub requests: u32,
+    /// Those among them of which nobody knows whether they were carried out, and billed.
+    pub unknown: u32,
+}
+
+impl Attempts {
+    /// Whether any of the requests may have been billed.
+    pub const fn may_have_been_billed(self) -> bool {
+        self.unknown > 0
+    }
+}
+
 type Cause = Box<dyn StdError + Send + Sync + 'static>;
 
 /// A failure with its kind, its place and its remedy.
@@ -192,6 +208,7 @@ struct Inner {
     hint: Option<String>,
     retry_after: Option<Duration>,
     persistent: bool,
+    attempts: Option<Attempts>,
     context: Vec<(&'static str, String)>,
     cause: Option<Cause>,
 }
@@ -215,6 +232,7 @@ impl Error {
                 hint: None,
                 retry_after: None,
                 persistent: false,
+                attempts: None,
                 context: Vec::new(),
                 cause: None,
             }),
@@ -290,6 +308,12 @@ impl Error {
         self
     }
 
+    /// Records what the call sent before it failed, in the place of what was recorded so far.
+    pub fn with_attempts(mut self, attempts: Attempts) -> Self {
+        self.inner.attempts = Some(attempts);
+        self
+    }
+
     /// Marks the failure as retried out, so that no layer above tries again.
     pub fn into_persistent(mut self) -> Self {
         self.inner.persistent = true;
@@ -329,6 +353,11 @@ impl Error {
     /// How long the other side asked us to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         self.inner.retry_after
+    }
+
+    /// What the call sent before it failed; `None` where that was not recorded.
+    pub fn attempts(&self) -> Option<Attempts> {
+        self.inner.attempts
     }
 
     /// Named values, oldest first.

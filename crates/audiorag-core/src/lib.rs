@@ -23,7 +23,7 @@ pub mod secret;
 pub mod time;
 pub mod transcript;
 
-pub use error::{Error, ErrorKind, Result, Stage};
+pub use error::{Attempts, Error, ErrorKind, Result, Stage};
 pub use locator::Locator;
 pub use money::Money;
 pub use secret::Secret;

@@ -88,7 +88,7 @@ async fn an_answer_cut_at_any_byte_is_asked_for_again() {
         let call = Call::post("x").replay(Replay::Free);
         let answer = service(&server, |_| {}).json::<Value>(&call).await.unwrap();
         assert_eq!(answer.value["answer"][2], 3, "cut at {cut}");
-        assert_eq!(answer.requests, 2, "cut at {cut}");
+        assert_eq!((answer.requests, answer.unknown), (2, 1), "cut at {cut}");
 
         let server = Server::scripted([broken, good()]).await;
         let call = Call::post("x").replay(Replay::Creates);
@@ -99,6 +99,8 @@ async fn an_answer_cut_at_any_byte_is_asked_for_again() {
             error.report()
         );
         assert_eq!(server.requests().len(), 1, "cut at {cut}");
+        let attempts = error.attempts().unwrap();
+        assert_eq!((attempts.requests, attempts.unknown), (1, 1), "cut at {cut}");
     }
 }
 
@@ -202,6 +204,7 @@ async fn a_refused_connection_is_called_so() {
         "{}",
         error.report()
     );
+    assert!(!error.attempts().unwrap().may_have_been_billed());
     assert!(error.hint().is_some());
 }
 

@@ -19,7 +19,7 @@ use audiorag_core::budget::{Amounts, Limits, Measure, Purpose, Shortage};
 use audiorag_core::capability::Usage;
 use audiorag_core::id::{OperationId, SourceId};
 use audiorag_core::{MediaTime, Money, Result};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, Statement, Value};
 use std::time::Duration;
 
 /// Values of `call.state`.
@@ -74,6 +74,8 @@ pub enum CallEnd {
     },
     /// Nobody knows whether it was billed. What was expected of it stands.
     Lost,
+    /// Nobody knows whether it was billed, or how often. This is the most it can have been.
+    LostAtMost(Amounts),
 }
 
 /// The end of a call, to be stored with what the call returned.
@@ -214,20 +216,8 @@ pub(crate) async fn lose(
 pub(crate) async fn settle(connection: &impl ConnectionTrait, settlement: Settlement) -> Attempt<()> {
     let id = settlement.call.0;
     let statement = match settlement.end {
-        CallEnd::Done(Amounts { usage, cost: paid }) => sql(
-            "UPDATE call SET state = $2, ended_at = $3, requests = $4, input_tokens = $5, output_tokens = $6,
-             audio_ms = $7, cost_nanos = $8 WHERE id = $1 AND state = 'sent'",
-            [
-                id.into(),
-                DONE.into(),
-                now().into(),
-                i64::from(usage.requests).into(),
-                integer(usage.input_tokens),
-                integer(usage.output_tokens),
-                integer(usage.audio.as_millis()),
-                cost(paid),
-            ],
-        ),
+        CallEnd::Done(amounts) => close_with(id, DONE, &amounts),
+        CallEnd::LostAtMost(amounts) => close_with(id, LOST, &amounts),
         CallEnd::Failed { requests } => sql(
             "UPDATE call SET state = $2, ended_at = $3, requests = $4, input_tokens = 0, output_tokens = 0,
              audio_ms = 0, cost_nanos = 0 WHERE id = $1 AND state = 'sent'",
@@ -240,6 +230,25 @@ pub(crate) async fn settle(connection: &impl ConnectionTrait, settlement: Settle
     };
     connection.execute_raw(statement).await?;
     Ok(())
+}
+
+/// Closes a call with amounts that go before what was expected of it.
+fn close_with(id: i64, state: &str, amounts: &Amounts) -> Statement {
+    let usage = &amounts.usage;
+    sql(
+        "UPDATE call SET state = $2, ended_at = $3, requests = $4, input_tokens = $5, output_tokens = $6,
+         audio_ms = $7, cost_nanos = $8 WHERE id = $1 AND state = 'sent'",
+        [
+            id.into(),
+            state.into(),
+            now().into(),
+            i64::from(usage.requests).into(),
+            integer(usage.input_tokens),
+            integer(usage.output_tokens),
+            integer(usage.audio.as_millis()),
+            cost(amounts.cost),
+        ],
+    )
 }
 
 /// The longest wait that any limit demands.
@@ -370,5 +379,6 @@ fn usage(requests: i64, input_tokens: i64, output_tokens: i64, audio_ms: i64) ->
         input_tokens: input_tokens.max(0) as u64,
         output_tokens: output_tokens.max(0) as u64,
         audio: MediaTime::from_millis(audio_ms.max(0) as u64),
+        ..Usage::default()
     }
 }

@@ -176,6 +176,7 @@ mod tests {
             audio: MediaTime::from_seconds(seconds),
             input_tokens: read,
             output_tokens: written,
+            ..Usage::default()
         }
     }
 

@@ -187,4 +187,6 @@ pub struct Answer<T> {
     pub value: T,
     /// Requests that left, the successful one included: the number for [`Usage`](audiorag_core::capability::Usage).
     pub requests: u32,
+    /// Those among them of which nobody knows whether they were carried out: an attempt that timed out, say.
+    pub unknown: u32,
 }

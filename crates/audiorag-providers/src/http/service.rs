@@ -11,7 +11,7 @@ use super::secrets::Secrets;
 use super::status::{Declined, decline};
 use super::transport::{redact, transport_error};
 use super::{Head, HttpClient};
-use audiorag_core::{Error, ErrorKind, Result};
+use audiorag_core::{Attempts, Error, ErrorKind, Result};
 use bytes::BytesMut;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, Url};
@@ -130,6 +130,7 @@ impl Service {
         Ok(Answer {
             value: Events::new(response, name, idle, call.cap, self.inner.secrets.clone(), permit),
             requests: answer.requests,
+            unknown: answer.unknown,
         })
     }
 
@@ -138,25 +139,27 @@ impl Service {
         let inner = &*self.inner;
         let settings = &inner.http.settings;
         let deadline = Instant::now() + settings.deadline;
-        let url = inner.url(call)?;
+        let url = inner
+            .url(call)
+            .map_err(|error| error.with_attempts(Attempts::default()))?;
         let mut attempt = 1;
-        let mut requests = 0;
-        let mut unknown = 0;
+        let mut made = Attempts::default();
         loop {
             let failure = match inner.attempt(call, &url, deadline, work).await {
                 Ok(value) => {
                     inner.gates.earn();
                     return Ok(Answer {
                         value,
-                        requests: requests + 1,
+                        requests: made.requests + 1,
+                        unknown: made.unknown,
                     });
                 }
                 Err(failure) => failure,
             };
-            requests += u32::from(failure.left);
-            unknown += u32::from(failure.reached == Reached::Unknown);
+            made.requests += u32::from(failure.left);
+            made.unknown += u32::from(may_be_billed(call.replay, failure.reached));
             let error = failure.error;
-            let wait = may_repeat(call.replay, failure.reached, failure.advice, unknown)
+            let wait = may_repeat(call.replay, failure.reached, failure.advice, made.unknown)
                 .then(|| {
                     let jitter = fastrand::f64();
                     match failure.advice {
@@ -173,7 +176,7 @@ impl Service {
                 } else {
                     error
                 };
-                return Err(error.into_persistent());
+                return Err(error.with_attempts(made).into_persistent());
             };
             tracing::debug!(
                 vendor = inner.vendor,
@@ -188,6 +191,19 @@ impl Service {
     }
 }
 
+/// Whether the service may have carried out, and billed, an attempt that failed. That a call may be repeated freely
+/// does not make it free: texts that are embedded are paid each time.
+fn may_be_billed(replay: Replay, reached: Reached) -> bool {
+    match (replay, reached) {
+        (_, Reached::No) => false,
+        (_, Reached::Unknown) => true,
+        // Something may stand behind even an answer that says it failed; these say that nothing was begun.
+        (Replay::Creates, Reached::Declined(status)) => status >= 500 && !matches!(status, 501 | 503 | 505),
+        // A gateway that gave up does not know what the service behind it did.
+        (_, Reached::Declined(status)) => matches!(status, 502 | 504),
+    }
+}
+
 /// Whether the rules of `replay` allow another attempt; whether the failure is worth one is the schedule's question.
 fn may_repeat(replay: Replay, reached: Reached, advice: Option<bool>, unknown: u32) -> bool {
     // The request is wrong, whatever the service advises.
@@ -199,7 +215,6 @@ fn may_repeat(replay: Replay, reached: Reached, advice: Option<bool>, unknown: u
         (_, Reached::No)
         | (Replay::Free, _)
         | (Replay::Billed, Reached::Declined(400..=501 | 503 | 505..)) => true,
-        // A gateway that gave up does not know what the service behind it did.
         (Replay::Billed, Reached::Unknown | Reached::Declined(_)) => unknown <= 1,
         (Replay::Creates, Reached::Declined(status)) => matches!(status, 429 | 503),
         (Replay::Creates, Reached::Unknown) => false,

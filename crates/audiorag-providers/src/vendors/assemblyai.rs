@@ -9,7 +9,9 @@
 //! a job that failed is an answer with status 200.
 //!
 //! A run may end while the job goes on. Its id is therefore written down before the first poll, and the next run that
-//! brings the same audio asks for that job instead of paying for another one. Uploads take up to 2.2 GB, jobs 10 h.
+//! brings the same audio asks for that job instead of paying for another one. It was counted, with what was expected
+//! of it, when that run lost sight of it, and is not counted again: an answer of an earlier job has used nothing.
+//! Looking at a job is no request that anybody limits or bills. Uploads take up to 2.2 GB, jobs 10 h.
 
 use super::{Model, Offer, Price, SettingKind, Unit, Vendor, VendorContext, VendorSetting};
 use crate::http::{Call, Refinement, Refusal, Replay, Service, health_of};
@@ -21,7 +23,7 @@ use audiorag_core::capability::{
     Usage,
 };
 use audiorag_core::model::PartTranscript;
-use audiorag_core::{Error, ErrorKind, MediaTime, Result, Span};
+use audiorag_core::{Attempts, Error, ErrorKind, MediaTime, Result, Span};
 use bytes::Bytes;
 use notes::Note;
 use serde::Deserialize;
@@ -181,40 +183,52 @@ impl AssemblyAi {
         wav: Bytes,
         audio: MediaTime,
         mut options: Map<String, Value>,
-        requests: &mut u32,
+        made: &mut Attempts,
     ) -> Result<String> {
         let upload = Call::post("v2/upload")
             .bytes("application/octet-stream", wav)
             // Only jobs are billed.
             .replay(Replay::Free)
             .audio(audio);
-        let uploaded = self.service.json::<Uploaded>(&upload).await?;
+        // Whatever became of an upload, nobody pays for it.
+        let uploaded = self.service.json::<Uploaded>(&upload).await.map_err(|error| {
+            let requests = error.attempts().unwrap_or_default().requests;
+            error.with_attempts(Attempts { requests, unknown: 0 })
+        })?;
+        made.requests += uploaded.requests;
         options.insert("audio_url".to_owned(), json!(uploaded.value.upload_url));
         let call = Call::post("v2/transcript")
             .json(&Value::Object(options))
             .replay(Replay::Creates);
-        let created = self.service.json::<Job>(&call).await?;
-        *requests += uploaded.requests + created.requests;
+        let created = self.service.json::<Job>(&call).await.map_err(|error| {
+            let sent = error.attempts().unwrap_or_default();
+            error.with_attempts(Attempts {
+                requests: made.requests + sent.requests,
+                unknown: sent.unknown,
+            })
+        })?;
+        made.requests += created.requests;
+        // Until the job has ended, nobody knows what it costs.
+        made.unknown = 1;
         let id = created.value.id;
         if id.is_empty()
             || !id
                 .chars()
                 .all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter))
         {
-            return Err(Error::protocol(
-                "AssemblyAI names a job in a way that fits no address",
-            ));
+            return Err(
+                Error::protocol("AssemblyAI names a job in a way that fits no address").with_attempts(*made),
+            );
         }
         Ok(id)
     }
 
     /// Waits until a job has ended, well or badly.
-    async fn finished(&self, id: &str, requests: &mut u32) -> Result<Job> {
+    async fn finished(&self, id: &str) -> Result<Job> {
         let give_up = Instant::now() + self.max_wait;
         let call = Call::get(format!("v2/transcript/{id}"));
         loop {
             let answer = self.service.json::<Job>(&call).await?;
-            *requests += answer.requests;
             if matches!(answer.value.status.as_str(), "completed" | "error") {
                 return Ok(answer.value);
             }
@@ -238,12 +252,12 @@ impl AssemblyAi {
     }
 
     /// The job that an earlier run left behind, if it still comes to something.
-    async fn resumed(&self, note: &Note, requests: &mut u32) -> Result<Option<Job>> {
+    async fn resumed(&self, note: &Note) -> Result<Option<Job>> {
         let Some(id) = note.read() else {
             return Ok(None);
         };
         tracing::debug!(vendor = ID, job = id, "resuming a job");
-        match self.finished(&id, requests).await {
+        match self.finished(&id).await {
             Ok(job) if job.status == "completed" => Ok(Some(job)),
             // It failed, and cost nothing: worth one that is new.
             Ok(_) => {
@@ -331,32 +345,43 @@ impl Transcriber for AssemblyAi {
             }
             None => None,
         };
-        let mut requests = 0;
+        // Stays at nothing while the job is one of an earlier run, whose call stands in the books.
+        let mut made = Attempts::default();
         let left = match &note {
-            Some(note) => self.resumed(note, &mut requests).await?,
+            Some(note) => self
+                .resumed(note)
+                .await
+                .map_err(|error| error.with_attempts(made))?,
             None => None,
         };
         let job = if let Some(job) = left {
             job
         } else {
-            let id = self.create(wav, audio, options, &mut requests).await?;
+            let id = self.create(wav, audio, options, &mut made).await?;
             // Nothing is awaited between the answer that names the job and this, so that no cancellation forgets it.
             if let Some(note) = &note {
                 note.write(&id);
             }
-            self.finished(&id, &mut requests).await?
+            self.finished(&id)
+                .await
+                .map_err(|error| error.with_attempts(made))?
         };
         let failed = job.status == "error";
+        if failed {
+            // Only what was transcribed is billed.
+            made.unknown = 0;
+        }
         let outcome = transcript(job, request.language.as_deref(), part);
         // A result that makes no sense is kept: it is paid, and a later version may read it.
         if let Some(note) = note.filter(|_| failed || outcome.is_ok()) {
             note.remove();
         }
+        let is_billed = made.may_have_been_billed();
         Ok(TranscribeResponse {
-            transcript: outcome?,
+            transcript: outcome.map_err(|error| error.with_attempts(made))?,
             usage: Usage {
-                requests,
-                audio,
+                requests: made.requests,
+                audio: if is_billed { audio } else { MediaTime::ZERO },
                 ..Usage::default()
             },
         })

@@ -276,6 +276,7 @@ impl Embedder for CohereEmbedder {
             vectors,
             usage: Usage {
                 requests: answer.requests,
+                unknown: answer.unknown,
                 input_tokens: input_tokens as u64,
                 ..Usage::default()
             },
@@ -415,6 +416,7 @@ impl Transcriber for CohereTranscriber {
             },
             usage: Usage {
                 requests: answer.requests,
+                unknown: answer.unknown,
                 audio: part.duration(),
                 ..Usage::default()
             },

@@ -183,6 +183,7 @@ impl Transcriber for Deepgram {
             transcript: answer.value,
             usage: Usage {
                 requests: answer.requests,
+                unknown: answer.unknown,
                 audio: part.duration(),
                 ..Usage::default()
             },

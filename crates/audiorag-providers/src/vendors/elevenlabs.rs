@@ -188,6 +188,7 @@ impl Transcriber for Scribe {
             transcript: answer.value,
             usage: Usage {
                 requests: answer.requests,
+                unknown: answer.unknown,
                 audio: part.duration(),
                 ..Usage::default()
             },

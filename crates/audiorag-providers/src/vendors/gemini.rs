@@ -292,6 +292,7 @@ impl Embedder for GeminiEmbedder {
             vectors,
             usage: Usage {
                 requests: answer.requests,
+                unknown: answer.unknown,
                 input_tokens,
                 ..Usage::default()
             },

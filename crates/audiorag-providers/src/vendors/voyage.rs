@@ -259,6 +259,7 @@ impl Embedder for VoyageEmbedder {
             vectors,
             usage: Usage {
                 requests: answer.requests,
+                unknown: answer.unknown,
                 input_tokens,
                 ..Usage::default()
             },

@@ -2,7 +2,7 @@
 
 use crate::http::{Answer, Event, Events};
 use audiorag_core::capability::{GenerateEvent, GenerateStream, Usage};
-use audiorag_core::{Error, ErrorKind, Result};
+use audiorag_core::{Attempts, Error, ErrorKind, Result};
 use futures_util::stream::unfold;
 use serde::de::DeserializeOwned;
 
@@ -49,6 +49,7 @@ struct State<R> {
     events: Events,
     reader: R,
     requests: u32,
+    unknown: u32,
     wrote: bool,
 }
 
@@ -58,6 +59,14 @@ impl<R: ReadAnswer> State<R> {
             Some(event) => self.reader.read(&event),
             None => Ok(Read::End),
         }
+    }
+
+    /// The answer had begun: whatever went wrong then, the vendor may charge for it.
+    fn broken(&self, error: Error) -> Error {
+        error.with_attempts(Attempts {
+            requests: self.requests,
+            unknown: self.unknown.saturating_add(1),
+        })
     }
 
     fn done(&mut self) -> Result<GenerateEvent> {
@@ -73,6 +82,7 @@ impl<R: ReadAnswer> State<R> {
         Ok(GenerateEvent::Done {
             usage: Usage {
                 requests: self.requests,
+                unknown: self.unknown,
                 input_tokens: finish.input_tokens,
                 output_tokens: finish.output_tokens,
                 ..Usage::default()
@@ -88,6 +98,7 @@ pub(crate) fn pieces(answer: Answer<Events>, reader: impl ReadAnswer) -> Generat
         events: answer.value,
         reader,
         requests: answer.requests,
+        unknown: answer.unknown,
         wrote: false,
     };
     Box::pin(unfold(Some(state), |state| async move {
@@ -99,8 +110,8 @@ pub(crate) fn pieces(answer: Answer<Events>, reader: impl ReadAnswer) -> Generat
                     state.wrote = true;
                     return Some((Ok(GenerateEvent::Delta(text)), Some(state)));
                 }
-                Ok(Read::End) => return Some((state.done(), None)),
-                Err(error) => return Some((Err(error), None)),
+                Ok(Read::End) => return Some((state.done().map_err(|error| state.broken(error)), None)),
+                Err(error) => return Some((Err(state.broken(error)), None)),
             }
         }
     }))

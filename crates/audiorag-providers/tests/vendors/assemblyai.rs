@@ -4,8 +4,10 @@
 
 use crate::listening::{loud, request, wav_in};
 use crate::setup::{CANARY, Setup, checked, needs_a_key, refusals, unhealthy};
-use audiorag_core::capability::{Health, PromptLimit, TranscribeRequest, TranscribeResponse, Transcriber};
-use audiorag_core::{ErrorKind, MediaTime, Result, Span};
+use audiorag_core::capability::{
+    Health, PromptLimit, TranscribeRequest, TranscribeResponse, Transcriber, Usage,
+};
+use audiorag_core::{Error, ErrorKind, MediaTime, Result, Span};
 use audiorag_providers::vendors::find;
 use audiorag_testkit::http::{Reply, Request, Server};
 use audiorag_testkit::suite::transcriber::{TranscriberCase, run};
@@ -95,6 +97,12 @@ fn notes(folder: &TempDir) -> Vec<(String, Value)> {
         .collect()
 }
 
+/// The requests that a failed call made, and those that may have been billed.
+fn told(error: &Error) -> (u32, u32) {
+    let attempts = error.attempts().expect("it was counted");
+    (attempts.requests, attempts.unknown)
+}
+
 /// Starts a transcription and drops it once the server has been asked `requests` times, as a crash would.
 async fn crash(server: &Server, setup: &Setup, requests: usize) {
     let seen = async {
@@ -181,7 +189,8 @@ async fn audio_becomes_a_job_that_is_looked_at_until_it_is_done() {
     assert_eq!(answer.transcript.segments[0].confidence, Some(0.91));
     assert_eq!(
         (answer.usage.requests, answer.usage.audio),
-        (5, MediaTime::from_millis(2_500))
+        (2, MediaTime::from_millis(2_500)),
+        "looks are not counted"
     );
 }
 
@@ -261,7 +270,12 @@ async fn a_job_outlives_the_run_that_made_it() {
     let asked_before = server.requests().len();
     let answer = transcriber.transcribe(request()).await.unwrap();
     assert_eq!(asked(&server)[asked_before..], ["GET /v2/transcript/job-1"]);
-    assert_eq!((answer.transcript.segments.len(), answer.usage.requests), (2, 1));
+    assert_eq!(answer.transcript.segments.len(), 2);
+    assert_eq!(
+        answer.usage,
+        Usage::default(),
+        "the run that made the job has it in its books"
+    );
     assert!(notes(&folder).is_empty());
 
     // The result was handed over: the next question is a new one.
@@ -302,7 +316,12 @@ async fn jobs_that_came_to_nothing_are_made_anew() {
         crash(&server, &setup, 3).await;
         lost.store(true, Ordering::SeqCst);
         let before = server.requests().len();
-        transcribe(&setup).await.unwrap();
+        let usage = transcribe(&setup).await.unwrap().usage;
+        assert_eq!(
+            (usage.requests, usage.audio),
+            (2, MediaTime::from_millis(2_500)),
+            "a new job is paid"
+        );
         assert_eq!(
             asked(&server)[before..],
             [
@@ -321,8 +340,14 @@ async fn a_service_that_is_down_keeps_the_note() {
     let server = vendor(|_| Reply::status(503)).await;
     let folder = TempDir::new().unwrap();
     let setup = setup(&server, Some(folder.path()));
-    for _ in 0..2 {
-        checked(&transcribe(&setup).await.unwrap_err(), ErrorKind::Unavailable);
+    for attempts in [(2, 1), (0, 0)] {
+        let error = transcribe(&setup).await.unwrap_err();
+        checked(&error, ErrorKind::Unavailable);
+        assert_eq!(
+            told(&error),
+            attempts,
+            "the job is paid once, whoever waits for it"
+        );
         assert_eq!(notes(&folder).len(), 1);
     }
     let created = asked(&server)
@@ -330,6 +355,13 @@ async fn a_service_that_is_down_keeps_the_note() {
         .filter(|asked| *asked == "POST /v2/transcript")
         .count();
     assert_eq!(created, 1);
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_is_not_billed() {
+    let server = Server::answering(|_, _| Reply::json(200, "{}").reset_after(3)).await;
+    let error = transcribe(&setup(&server, None)).await.unwrap_err();
+    assert_eq!(told(&error), (server.requests().len() as u32, 0));
 }
 
 #[tokio::test]
@@ -348,6 +380,7 @@ async fn a_job_that_takes_too_long_is_left_for_the_next_run() {
             !error.is_retryable() && error.hint().unwrap().contains(advice),
             "{error:?}"
         );
+        assert_eq!(told(&error), (2, 1));
     }
     assert_eq!(notes(&folder).len(), 1);
     let mut broken = setup(&server, None);
@@ -371,6 +404,7 @@ async fn a_failed_job_is_an_error_and_forgotten() {
             .unwrap_err();
         checked(&error, kind);
         assert!(error.to_string().contains(said), "{error}");
+        assert_eq!(told(&error), (2, 0), "a job that failed is not billed");
         assert!(notes(&folder).is_empty());
         // Neither the job nor the look at it is repeated.
         assert_eq!(server.requests().len(), 3);
@@ -383,6 +417,7 @@ async fn a_failed_job_is_an_error_and_forgotten() {
     let server = vendor(move |id| failed(id, silence)).await;
     let answer = transcribe(&setup(&server, None)).await.unwrap();
     assert!(answer.transcript.segments.is_empty());
+    assert_eq!((answer.usage.requests, answer.usage.audio), (2, MediaTime::ZERO));
 }
 
 #[tokio::test]
@@ -398,9 +433,10 @@ async fn a_job_is_never_created_twice_by_one_call() {
         })
         .await;
         let folder = TempDir::new().unwrap();
-        transcribe(&setup(&server, Some(folder.path())))
+        let error = transcribe(&setup(&server, Some(folder.path())))
             .await
             .unwrap_err();
+        assert_eq!(told(&error), (2, 1), "there may be a job");
         assert_eq!(asked(&server), ["POST /v2/upload", "POST /v2/transcript"]);
         assert!(notes(&folder).is_empty());
     }

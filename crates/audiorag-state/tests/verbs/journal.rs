@@ -27,6 +27,7 @@ fn amounts(requests: u32, tokens: u64, seconds: u64, usd: Option<f64>) -> Amount
             input_tokens: tokens,
             output_tokens: 0,
             audio: MediaTime::from_seconds(seconds),
+            ..Usage::default()
         },
         cost: usd.and_then(Money::from_usd),
     }
@@ -95,7 +96,11 @@ async fn what_is_expected_counts_until_what_was_used_is_known() {
     state.settle_call(settlement).await.unwrap();
     let second = open(state, &next, &limits).await;
     // A call is closed once: who comes later changes nothing.
-    for end in [CallEnd::Lost, CallEnd::Failed { requests: 9 }] {
+    for end in [
+        CallEnd::Lost,
+        CallEnd::LostAtMost(amounts(9, 9, 9, None)),
+        CallEnd::Failed { requests: 9 },
+    ] {
         state.settle_call(Settlement { call: first, end }).await.unwrap();
     }
     let end = CallEnd::Failed { requests: 1 };

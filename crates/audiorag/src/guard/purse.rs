@@ -6,7 +6,7 @@ use crate::prices::Prices;
 use audiorag_core::budget::{Amounts, Limits, Purpose, Shortage};
 use audiorag_core::capability::{ProviderInfo, Usage};
 use audiorag_core::id::SourceId;
-use audiorag_core::{Error, ErrorKind, Money, Result};
+use audiorag_core::{Attempts, Error, ErrorKind, MediaTime, Money, Result};
 use audiorag_state::{CallEnd, CallId, NewCall, Opening, Owner, Settlement, State};
 use std::sync::Arc;
 use std::time::Duration;
@@ -221,10 +221,46 @@ impl Bill {
         self.pay(used.cost);
     }
 
+    /// What the answer says was used, and what was expected once more for each request of which nobody knows whether
+    /// it was billed.
     fn amounts(&self, usage: &Usage) -> Amounts {
+        let answered = Usage {
+            requests: usage.requests.saturating_sub(usage.unknown),
+            unknown: 0,
+            ..*usage
+        };
+        let cost = self.purse.prices.cost(&self.info, &answered);
+        let mut amounts = self.and_expected(
+            Amounts {
+                usage: answered,
+                cost,
+            },
+            usage.unknown,
+        );
+        amounts.usage.requests = usage.requests;
+        amounts
+    }
+
+    /// `amounts`, and what was expected of the call `times` over. The requests stay as they are.
+    fn and_expected(&self, amounts: Amounts, times: u32) -> Amounts {
+        if times == 0 {
+            return amounts;
+        }
+        let each = &self.expected.usage;
+        let (used, often) = (amounts.usage, u64::from(times));
+        let more = |used: u64, each: u64| used.saturating_add(each.saturating_mul(often));
+        let cost = amounts
+            .cost
+            .zip(self.expected.cost)
+            .map(|(cost, each)| Money::from_nanos(more(cost.as_nanos(), each.as_nanos())));
         Amounts {
-            usage: *usage,
-            cost: self.purse.prices.cost(&self.info, usage),
+            usage: Usage {
+                audio: MediaTime::from_millis(more(used.audio.as_millis(), each.audio.as_millis())),
+                input_tokens: more(used.input_tokens, each.input_tokens),
+                output_tokens: more(used.output_tokens, each.output_tokens),
+                ..used
+            },
+            cost,
         }
     }
 
@@ -243,16 +279,37 @@ impl Bill {
         self.pay(used.cost);
     }
 
-    /// The call failed. What was refused is free; of the rest nobody knows.
+    /// The call failed. What never arrived or was refused is free; of the rest nobody knows.
     pub(crate) async fn failed(self, error: &Error) {
-        let (end, cost) = match error.kind() {
-            ErrorKind::Timeout | ErrorKind::Protocol | ErrorKind::Internal | ErrorKind::Cancelled => {
-                (CallEnd::Lost, self.expected.cost)
-            }
-            _ => (CallEnd::Failed { requests: 1 }, None),
+        let attempts = error.attempts().unwrap_or_else(|| attempts_of(error.kind()));
+        let (end, cost) = if attempts.may_have_been_billed() {
+            let sent = Amounts {
+                usage: Usage {
+                    requests: attempts.requests,
+                    ..Usage::default()
+                },
+                cost: Some(Money::ZERO),
+            };
+            let most = self.and_expected(sent, attempts.unknown);
+            (CallEnd::LostAtMost(most), most.cost)
+        } else {
+            let requests = attempts.requests;
+            (CallEnd::Failed { requests }, None)
         };
         record(&self.purse.state, self.call, end).await;
         self.pay(cost);
+    }
+}
+
+/// What a failure says about the requests of its call where the provider does not: one was made, and a refusal is free.
+fn attempts_of(kind: ErrorKind) -> Attempts {
+    let is_unknown = matches!(
+        kind,
+        ErrorKind::Timeout | ErrorKind::Protocol | ErrorKind::Internal | ErrorKind::Cancelled
+    );
+    Attempts {
+        requests: 1,
+        unknown: u32::from(is_unknown),
     }
 }
 

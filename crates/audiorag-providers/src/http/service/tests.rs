@@ -136,6 +136,7 @@ async fn replies_become_calls_sleeps_and_kinds() {
         (Billed, &[Garbled], 2, 0.0, 0.5, Some(Protocol)),
         (Billed, &[Refused], 3, 0.0, 1.5, Some(Unavailable)),
         (Billed, &[Status(503, None)], 3, 0.0, 1.5, Some(Unavailable)),
+        (Billed, &[Status(502, None)], 2, 0.0, 0.5, Some(Unavailable)),
         (Creates, &[Reset], 1, 0.0, 0.0, Some(Unavailable)),
         (Creates, &[Status(500, None)], 1, 0.0, 0.0, Some(Unavailable)),
         (Creates, &[Status(503, None), Good], 2, 0.0, 0.5, None),
@@ -161,6 +162,63 @@ async fn replies_become_calls_sleeps_and_kinds() {
             }
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_left_and_what_may_have_been_billed_is_told() {
+    use End::{Garbled, Good, Refused, Reset, Silence, Status};
+    use Replay::{Billed, Creates, Free};
+    // What is answered; then the requests, and those of which nobody knows what became of them.
+    type Row<'a> = (Replay, &'a [End], u32, u32);
+    let table: &[Row<'_>] = &[
+        (Billed, &[Reset], 2, 2),
+        (Billed, &[Garbled], 2, 2),
+        (Billed, &[Refused, Reset], 3, 2),
+        (Billed, &[Status(502, None)], 2, 2),
+        (Billed, &[Status(504, None), Status(400, None)], 2, 1),
+        (Billed, &[Status(503, None)], 3, 0),
+        (Billed, &[Status(500, None)], 3, 0),
+        (Billed, &[Status(429, None)], 3, 0),
+        (Billed, &[Status(408, None)], 3, 0),
+        (Billed, &[Status(400, None)], 1, 0),
+        (Billed, &[Refused], 3, 0),
+        (Billed, &[Silence, Status(401, None)], 2, 1),
+        (Billed, &[Good], 1, 0),
+        (Billed, &[Silence, Good], 2, 1),
+        (Billed, &[Status(502, None), Good], 2, 1),
+        (Billed, &[Status(503, None), Refused, Good], 3, 0),
+        // Cheap enough to be repeated freely, and paid each time all the same.
+        (Free, &[Reset], 3, 3),
+        (Free, &[Garbled, Silence, Good], 3, 2),
+        (Creates, &[Reset], 1, 1),
+        (Creates, &[Status(500, None)], 1, 1),
+        (Creates, &[Status(503, None)], 3, 0),
+        (Creates, &[Status(422, None)], 1, 0),
+    ];
+    for (replay, ends, requests, unknown) in table {
+        let told = match run(&service(|_| {}), *replay, ends).await.0 {
+            Ok(answer) => (answer.requests, answer.unknown),
+            Err(error) => {
+                let attempts = error.attempts().unwrap();
+                assert_eq!(attempts.may_have_been_billed(), *unknown > 0);
+                (attempts.requests, attempts.unknown)
+            }
+        };
+        assert_eq!(told, (*requests, *unknown), "{replay:?} {ends:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_never_left_has_cost_nothing() {
+    let service = service(|settings| settings.patient = false);
+    let elsewhere = Call::post("http://127.0.0.1:8/v1/x");
+    let error = service.done(&elsewhere).await.unwrap_err();
+    assert_eq!(error.attempts(), Some(Attempts::default()));
+    for _ in 0..5 {
+        service.inner.gates.breaker.enter().unwrap().sick();
+    }
+    let error = service.done(&Call::post("x")).await.unwrap_err();
+    assert_eq!(error.attempts(), Some(Attempts::default()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -140,6 +140,7 @@ impl Embedder for OpenAiEmbedder {
             vectors,
             usage: Usage {
                 requests: answer.requests,
+                unknown: answer.unknown,
                 input_tokens,
                 ..Usage::default()
             },

@@ -83,6 +83,7 @@ pub(crate) async fn transcribe(
         transcript,
         usage: Usage {
             requests: answer.requests,
+            unknown: answer.unknown,
             audio: request.span().duration(),
             input_tokens: tokens.input_tokens,
             output_tokens: tokens.output_tokens,

@@ -177,6 +177,9 @@ async fn a_connection_that_breaks_is_an_error_wherever_it_breaks() {
             .await
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{cut}: {}", error.report());
+        // What was written until then may be on the invoice.
+        let attempts = error.attempts().unwrap();
+        assert_eq!((attempts.requests, attempts.unknown), (1, 1), "{cut}");
     }
 }
 
@@ -246,8 +249,10 @@ async fn the_contract_holds_in_both_dialects() {
 
 #[tokio::test]
 async fn a_refused_start_is_tried_again() {
-    let server = Server::scripted([Reply::status(503), stream(CHAT)]).await;
-    let setup = Setup::new("openai").at(&server, "/v1").model("m").retrying();
-    let (_, usage, _) = answer(&*setup.generator().unwrap()).await.unwrap();
-    assert_eq!(usage.requests, 2);
+    for (status, unknown) in [(503, 0), (504, 1)] {
+        let server = Server::scripted([Reply::status(status), stream(CHAT)]).await;
+        let setup = Setup::new("openai").at(&server, "/v1").model("m").retrying();
+        let (_, usage, _) = answer(&*setup.generator().unwrap()).await.unwrap();
+        assert_eq!((usage.requests, usage.unknown), (2, unknown), "{status}");
+    }
 }

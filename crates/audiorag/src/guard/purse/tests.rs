@@ -18,7 +18,7 @@ fn info() -> ProviderInfo {
 fn minute() -> Usage {
     Usage {
         requests: 1,
-        audio: audiorag_core::MediaTime::from_seconds(60),
+        audio: MediaTime::from_seconds(60),
         ..Usage::default()
     }
 }
@@ -175,12 +175,102 @@ async fn what_was_refused_is_free_and_what_broke_off_is_not() {
     );
     // It cost less than expected, so that there is room again.
     let cheap = Usage {
-        audio: audiorag_core::MediaTime::from_seconds(30),
+        audio: MediaTime::from_seconds(30),
         ..minute()
     };
     last.done(Some(&cheap)).await;
     open().await.unwrap().unwrap().done(Some(&minute())).await;
     assert_eq!(total(&purse).await.amounts.cost, Money::from_usd(0.35));
+}
+
+/// Every attempt that may have been billed counts, and no other.
+#[tokio::test]
+async fn a_failure_is_booked_as_what_its_attempts_may_have_cost() {
+    let attempts = |requests, unknown| Attempts { requests, unknown };
+    let reset = || Error::unavailable("reset");
+    // What failed; then the calls that are lost, the requests, the seconds of audio and the cost.
+    let table = [
+        (reset().with_attempts(attempts(1, 1)), 1, 1, 60, 0.1),
+        (reset().with_attempts(attempts(3, 2)), 1, 3, 120, 0.2),
+        (reset().with_attempts(attempts(3, 0)), 0, 3, 0, 0.0),
+        (reset(), 0, 1, 0, 0.0),
+        (
+            Error::timeout("never sent").with_attempts(attempts(0, 0)),
+            0,
+            0,
+            0,
+            0.0,
+        ),
+        (Error::timeout("slow"), 1, 1, 60, 0.1),
+    ];
+    for (error, lost, requests, seconds, usd) in table {
+        let (_directory, purse) = purse(Allowance::default(), Spending::Fail).await;
+        let all = run(Some(0.3));
+        let speech = info();
+        let open = || purse.open(&all, &speech, order(Purpose::Index));
+        open().await.unwrap().unwrap().failed(&error).await;
+        let sum = total(&purse).await;
+        assert_eq!(
+            (sum.calls, sum.lost, sum.failed),
+            (1, lost, 1 - lost),
+            "{error:?}"
+        );
+        let used = sum.amounts;
+        assert_eq!(
+            (used.usage.requests, used.usage.audio, used.cost),
+            (requests, MediaTime::from_seconds(seconds), Money::from_usd(usd)),
+            "{error:?}"
+        );
+        // The cap of the run knows as well: of three calls it allows those that are not spent.
+        let mut left = Vec::new();
+        while let Ok(Some(bill)) = open().await {
+            left.push(bill);
+        }
+        let spent = seconds / 60;
+        assert_eq!(left.len() as u64, 3 - spent, "{error:?}");
+        for bill in left {
+            bill.done(None).await;
+        }
+    }
+}
+
+/// An attempt that timed out before the next one was answered may be on the vendor's invoice.
+#[tokio::test]
+async fn an_answer_pays_for_the_attempts_before_it_as_well() {
+    let (_directory, purse) = purse(Allowance::default(), Spending::Fail).await;
+    let half = Usage {
+        requests: 3,
+        unknown: 1,
+        audio: MediaTime::from_seconds(30),
+        ..Usage::default()
+    };
+    let bill = purse.open(&run(None), &info(), order(Purpose::Index)).await;
+    let bill = bill.unwrap().unwrap();
+    let CallEnd::Done(stored) = bill.settlement(&half).end else {
+        unreachable!("it was answered");
+    };
+    bill.done(Some(&half)).await;
+    let sum = total(&purse).await;
+    assert_eq!(sum.amounts, stored);
+    assert_eq!(
+        (stored.usage.requests, stored.usage.audio, stored.cost),
+        (3, MediaTime::from_seconds(90), Money::from_usd(0.15))
+    );
+}
+
+/// A job that an earlier run paid for is handed over: the reservation is given back, and nothing is added.
+#[tokio::test]
+async fn a_resumed_job_is_free() {
+    let (_directory, purse) = purse(Allowance::default(), Spending::Fail).await;
+    let all = run(Some(0.1));
+    for _ in 0..2 {
+        let bill = purse.open(&all, &info(), order(Purpose::Index)).await;
+        bill.unwrap().unwrap().done(Some(&Usage::default())).await;
+    }
+    let sum = total(&purse).await;
+    assert_eq!((sum.calls, sum.unpriced), (2, 0));
+    assert_eq!(sum.amounts.usage, Usage::default());
+    assert_eq!(sum.amounts.cost, Some(Money::ZERO));
 }
 
 #[tokio::test]
