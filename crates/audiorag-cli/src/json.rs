@@ -342,6 +342,7 @@ pub(crate) fn garbage(report: &GcReport) -> Value {
         "dry_run": report.dry_run,
         "revisions": report.revisions,
         "revisions_left": report.revisions_left,
+        "abandoned": report.abandoned,
         "part_transcripts": report.cache.part_transcripts,
         "part_bytes": report.cache.part_bytes,
         "embeddings": report.cache.embeddings,

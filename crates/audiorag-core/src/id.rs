@@ -133,22 +133,26 @@ pub struct PartInputs<'a> {
     pub language: Option<&'a str>,
     /// The prompt given.
     pub prompt: Option<&'a str>,
+    /// Which request to transcribe again it was made for; `None` for the first transcript of the part.
+    pub generation: Option<u64>,
 }
 
 impl PartKey {
     /// The key of a part's transcript.
     pub fn of(inputs: &PartInputs<'_>) -> Self {
-        Self(
-            KeyHasher::new("part/1")
-                .text(inputs.content.as_str())
-                .number(inputs.span.start().as_millis())
-                .number(inputs.span.end().as_millis())
-                .text(inputs.audio)
-                .text(inputs.transcriber)
-                .optional(inputs.language)
-                .optional(inputs.prompt)
-                .finish(),
-        )
+        let key = KeyHasher::new("part/1")
+            .text(inputs.content.as_str())
+            .number(inputs.span.start().as_millis())
+            .number(inputs.span.end().as_millis())
+            .text(inputs.audio)
+            .text(inputs.transcriber)
+            .optional(inputs.language)
+            .optional(inputs.prompt);
+        // Nothing is added for the first one, so that keys are what they were before there were generations.
+        Self(match inputs.generation {
+            Some(generation) => key.number(generation).finish(),
+            None => key.finish(),
+        })
     }
 }
 

@@ -81,8 +81,7 @@ steps! {
     Count = "count",
     /// A commit of [`State::mark_verified`](crate::State::mark_verified).
     MarkVerified = "state.mark_verified",
-    /// A commit of [`State::publish_revision`](crate::State::publish_revision) or
-    /// [`State::publish_revision_as`](crate::State::publish_revision_as).
+    /// A commit of [`State::publish_revision`](crate::State::publish_revision).
     Publish = "state.publish",
     /// A commit of [`State::switch_space`](crate::State::switch_space).
     SwitchSpace = "state.switch_space",

@@ -8,16 +8,17 @@ use crate::failpoint::Step;
 use crate::fault::Attempt;
 use crate::ownership::fence;
 use crate::records::{Lease, Owner, RevisionRecord, Switch};
-use crate::revision::{BUILDING, LIVE, publish, record, retire, unfinished};
+use crate::revision::{BUILDING, LIVE, record, retire, unfinished};
 use crate::source::owner_of;
-use crate::{space, stored};
-use audiorag_core::id::{ConfigHash, ContentHash, PartKey, RevisionId, SourceId};
-use audiorag_core::model::{EmbeddingSpace, PartTranscript, SourceStatus};
-use audiorag_core::{MediaTime, Result};
+use crate::space;
+use audiorag_core::Result;
+use audiorag_core::id::{ContentHash, RevisionId, SourceId};
+use audiorag_core::model::{EmbeddingSpace, SourceStatus};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _,
     QueryOrder as _,
 };
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 /// Statuses of a source whose parts are all transcribed.
@@ -51,49 +52,6 @@ impl State {
                 .await?;
                 commit(tx, Step::CopyParts).await?;
                 Ok(())
-            })
-            .await
-    }
-
-    /// How many parts of a revision have speech and no transcript from `moment` or later, and how long they are in
-    /// all.
-    pub async fn parts_before(&self, revision: RevisionId, moment: SystemTime) -> Result<(u32, MediaTime)> {
-        self.db
-            .explain("count parts", async {
-                let row = self
-                    .db
-                    .reader()
-                    .query_one_raw(sql(
-                        "SELECT count(*), coalesce(sum(p.end_ms - p.start_ms), 0) FROM part p
-                         LEFT JOIN part_transcript t ON t.part_key = p.part_key
-                         WHERE p.revision_id = $1 AND p.part_key IS NOT NULL
-                         AND (t.created_at IS NULL OR t.created_at < $2)",
-                        [revision.0.into(), millis(moment).into()],
-                    ))
-                    .await?;
-                let Some(row) = row else {
-                    return Ok((0, MediaTime::ZERO));
-                };
-                let (count, length): (i64, i64) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-                Ok((count.max(0) as u32, MediaTime::from_millis(length.max(0) as u64)))
-            })
-            .await
-    }
-
-    /// The stored transcript of a part, unless it is older than `moment`.
-    pub async fn part_transcript_since(
-        &self,
-        key: &PartKey,
-        moment: SystemTime,
-    ) -> Result<Option<PartTranscript>> {
-        self.db
-            .explain("look up a transcript", async {
-                entity::part_transcript::Entity::find_by_id(key.as_str())
-                    .filter(entity::part_transcript::Column::CreatedAt.gte(millis(moment)))
-                    .one(self.db.reader())
-                    .await?
-                    .map(|row| stored::read_transcript(&row.transcript))
-                    .transpose()
             })
             .await
     }
@@ -137,36 +95,6 @@ impl State {
                 ))
                 .await?;
                 commit(tx, Step::MarkVerified).await?;
-                Ok(())
-            })
-            .await
-    }
-
-    /// Publishes a revision as [`publish_revision`](Self::publish_revision) does, and in the same transaction gives
-    /// it the settings that it is known by from now on.
-    ///
-    /// # Errors
-    /// As for [`publish_revision`](Self::publish_revision).
-    pub async fn publish_revision_as(
-        &self,
-        lease: &Lease,
-        revision: RevisionId,
-        status: SourceStatus,
-        config: &ConfigHash,
-        config_json: &str,
-    ) -> Result<()> {
-        self.db
-            .explain("publish a revision", async {
-                let tx = self.db.begin().await?;
-                fence(&tx, lease).await?;
-                unfinished(&tx, lease, revision).await?;
-                tx.execute_raw(sql(
-                    "UPDATE revision SET config_hash = $2, config_json = $3 WHERE id = $1",
-                    [revision.0.into(), config.as_str().into(), config_json.into()],
-                ))
-                .await?;
-                publish(&tx, lease, revision, status).await?;
-                commit(tx, Step::Publish).await?;
                 Ok(())
             })
             .await
@@ -226,16 +154,20 @@ impl State {
         self.db
             .explain("look up equal recordings", async {
                 let reader = self.db.reader();
-                let earlier: Vec<String> = entity::revision::Entity::find()
+                let rows = entity::revision::Entity::find()
                     .filter(entity::revision::Column::State.eq(BUILDING))
                     .filter(entity::revision::Column::ContentHash.eq(content.as_str()))
-                    .filter(entity::revision::Column::Id.lt(revision.0))
                     .all(reader)
-                    .await?
-                    .into_iter()
-                    .map(|row| row.source_id)
-                    .collect();
-                for id in earlier {
+                    .await?;
+                // Of several of one source the last one is worked on. If an older one beside it counted, two owners
+                // could wait for each other.
+                let mut last: BTreeMap<String, i64> = BTreeMap::new();
+                for row in rows {
+                    let id = last.entry(row.source_id).or_default();
+                    *id = row.id.max(*id);
+                }
+                let earlier = last.into_iter().filter(|(_, id)| *id < revision.0);
+                for (id, _) in earlier {
                     let Some(row) = entity::source::Entity::find_by_id(id).one(reader).await? else {
                         continue;
                     };

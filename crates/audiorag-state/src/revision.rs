@@ -29,6 +29,19 @@ impl State {
     /// # Errors
     /// [`Cancelled`](audiorag_core::ErrorKind::Cancelled) when the lease was lost.
     pub async fn begin_revision(&self, lease: &Lease, plan: &RevisionPlan) -> Result<RevisionId> {
+        self.begin_revision_beside(lease, plan, None).await
+    }
+
+    /// As [`begin_revision`](Self::begin_revision), but leaves the unfinished revision `kept` as it is.
+    ///
+    /// # Errors
+    /// [`Cancelled`](audiorag_core::ErrorKind::Cancelled) when the lease was lost.
+    pub async fn begin_revision_beside(
+        &self,
+        lease: &Lease,
+        plan: &RevisionPlan,
+        kept: Option<RevisionId>,
+    ) -> Result<RevisionId> {
         self.db
             .explain("begin a revision", async {
                 let tx = self.db.begin().await?;
@@ -41,7 +54,10 @@ impl State {
                     .all(&tx)
                     .await?;
                 let mut resumed = None;
-                for row in unfinished {
+                for row in unfinished
+                    .into_iter()
+                    .filter(|row| kept != Some(RevisionId(row.id)))
+                {
                     let same = row.content_hash == plan.content.as_str()
                         && row.config_hash == plan.config.as_str()
                         && row.space_id == space_id;

@@ -1,8 +1,9 @@
-//! Removing what nobody needs any more: vectors of replaced revisions, transcripts and vectors out of use, work
-//! directories of dead processes, and notes of jobs that nobody waits for.
+//! Removing what nobody needs any more: vectors of replaced revisions, unfinished revisions that nobody went on with,
+//! transcripts and vectors out of use, work directories of dead processes, and notes of jobs that nobody waits for.
 
 use crate::guard::Guarded;
 use crate::index::{blocking, retire_everywhere};
+use crate::operation;
 use crate::workdir;
 use audiorag_core::Result;
 use audiorag_core::capability::VectorStore;
@@ -19,7 +20,9 @@ pub(crate) const NOTES: &str = "jobs";
 pub struct GcReport {
     /// Whether nothing was changed.
     pub dry_run: bool,
-    /// Replaced and deleted revisions whose vectors were removed from the vector store.
+    /// Unfinished revisions that nobody went on with for the retention. They are among `revisions`, too.
+    pub abandoned: u64,
+    /// Replaced, deleted and abandoned revisions whose vectors were removed from the vector store.
     pub revisions: u64,
     /// Those whose vectors could not be removed yet; the next run tries again.
     pub revisions_left: u64,
@@ -35,7 +38,7 @@ pub struct GcReport {
     pub note_bytes: u64,
 }
 
-/// Removes what nobody needs. Transcripts, vectors and notes stay for `retention` after their last use.
+/// Removes what nobody needs. Unfinished revisions, transcripts, vectors and notes stay for `retention` after their last use.
 pub(crate) async fn run(
     state: &State,
     store: &Guarded<dyn VectorStore>,
@@ -49,10 +52,16 @@ pub(crate) async fn run(
         dry_run,
         ..GcReport::default()
     };
+    let mut abandoned = Vec::new();
     if dry_run {
-        report.revisions = state.pending_retirements().await?.len() as u64;
-        report.cache = state.garbage(before).await?;
+        abandoned = state
+            .abandoned_revisions(before, &operation::may_be_alive)
+            .await?;
+        report.abandoned = abandoned.len() as u64;
+        report.revisions = report.abandoned + state.pending_retirements().await?.len() as u64;
+        report.cache = state.garbage_without(before, &abandoned).await?;
     } else {
+        report.abandoned = state.retire_abandoned(before, &operation::may_be_alive).await?;
         let retired = retire_everywhere(state, store, None).await?;
         (report.revisions, report.revisions_left) = (retired.done, retired.left);
         report.cache = state.collect_garbage(before).await?;
@@ -62,6 +71,7 @@ pub(crate) async fn run(
         .unfinished_revisions()
         .await?
         .iter()
+        .filter(|revision| !abandoned.contains(&revision.id))
         .map(|revision| revision.created_at)
         .min();
     let notes_before = oldest_unfinished.map_or(before, |begun| before.min(begun));

@@ -8,6 +8,7 @@ mod build;
 mod discover;
 pub(crate) mod embed;
 mod event;
+mod generation;
 mod identify;
 mod plan;
 mod reindex;
@@ -35,11 +36,12 @@ use audiorag_core::{Error, ErrorKind, Money, Result, Stage};
 use audiorag_state::{Claim, CostBy, CostWindow, Failure, Lease, Outcome, SourceRecord, State};
 use build::{Config, Recipe};
 use futures_util::StreamExt as _;
+use generation::Requests;
 use identify::Identity;
 use stage::Stages;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -91,8 +93,8 @@ enum Job<'a> {
     Rechunk,
     /// Embedded for another space, and not yet published.
     Reembed,
-    /// Transcribed again, unless that was done since this moment.
-    Retranscribe(SystemTime),
+    /// Transcribed again, unless that was done for the same request.
+    Retranscribe(Requests),
 }
 
 /// One lock for each recording's bytes, so that neither two copies of it nor two runs of this process pay for it at
@@ -292,7 +294,7 @@ impl Indexer {
         let identity = stages
             .run(
                 Stage::Probe,
-                identify::identify(&self.state, found, &config.hash, options.force),
+                identify::identify(&self.state, found, &config, options.force),
             )
             .await?;
         let target = match identity {
@@ -314,7 +316,7 @@ impl Indexer {
         let work = self.keeping(lease, cancel, |cancel| async move {
             let content = &target.fingerprint.content;
             if !options.force
-                && identify::is_current(&self.state, &target.source, content, &recipe.config.hash).await?
+                && identify::is_current(&self.state, &target.source, content, recipe.config).await?
             {
                 // Somebody else finished it while we waited, or an earlier run ended between the last commit that
                 // counts and saying so.

@@ -16,7 +16,12 @@ pub(super) async fn run(context: &Context, dry_run: bool) -> Result<ExitStatus> 
     }
     let cache = report.cache;
     let rows: Vec<Vec<String>> = [
-        ("replaced revisions", report.revisions, None),
+        (
+            "replaced revisions",
+            report.revisions.saturating_sub(report.abandoned),
+            None,
+        ),
+        ("unfinished revisions", report.abandoned, None),
         ("transcripts", cache.part_transcripts, Some(cache.part_bytes)),
         ("embeddings", cache.embeddings, Some(cache.embedding_bytes)),
         ("work directories", report.work_dirs, Some(report.work_dir_bytes)),

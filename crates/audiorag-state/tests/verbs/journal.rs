@@ -327,6 +327,7 @@ async fn absurd_counts_are_cut_and_sums_go_on() {
             input_tokens: u64::MAX,
             output_tokens: u64::MAX,
             audio: MediaTime::from_millis(u64::MAX / 2),
+            ..Usage::default()
         },
         cost: Some(Money::from_nanos(u64::MAX)),
     };

@@ -14,7 +14,7 @@ use audiorag_core::model::{EmbeddingSpace, Media, SourceStatus, Transcript};
 use audiorag_core::{Error, MediaTime, Result, Stage};
 use audiorag_state::{Lease, NewChunk, RevisionFacts, RevisionPlan};
 use serde_json::{Value, json};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How often a run looks whether another process is done with the same recording.
@@ -48,21 +48,12 @@ impl Config {
 /// How a revision is made from a file.
 #[derive(Clone, Debug)]
 pub(crate) struct Recipe<'a> {
-    /// What it is known by when it is published.
+    /// What it is known by, but for the generation of its parts.
     pub(crate) config: &'a Config,
     /// The title that the user gave.
     pub(crate) title: Option<&'a str>,
-    /// Set to transcribe again what was transcribed before.
-    pub(crate) again: Option<Again<'a>>,
-}
-
-/// A request to transcribe again.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Again<'a> {
-    /// What the revision is known by until it is published: the settings, and the request.
-    pub(crate) config: &'a Config,
-    /// When it was made: transcripts made since then are used again.
-    pub(crate) since: SystemTime,
+    /// Set to transcribe again what was transcribed before: for which generation.
+    pub(crate) again: Option<u64>,
 }
 
 /// A revision whose parts are transcribed.
@@ -119,10 +110,18 @@ impl Indexer {
             .update_media(lease, &target.fingerprint, &media, Some(&title))
             .await?;
         let content = &target.fingerprint.content;
-        let config = recipe.again.map_or(recipe.config, |again| again.config);
-        let revision = state
-            .begin_revision(lease, &config.plan(content, self.embedder.space()))
-            .await?;
+        let (generation, open) = if recipe.again.is_some() {
+            (recipe.again, None)
+        } else {
+            let inherited = self.inherited(Some(source_id), content).await?;
+            let open = self.open_request(source_id, content, inherited).await?;
+            (inherited, open)
+        };
+        let plan = recipe
+            .config
+            .of_generation(generation)
+            .plan(content, self.embedder.space());
+        let revision = state.begin_revision_beside(lease, &plan, open).await?;
 
         // Loading takes more memory for a moment than the loaded model: better now than beside the transcriber.
         self.warm.get_or_init(|| self.embedder.warm_up()).await;
@@ -135,7 +134,8 @@ impl Indexer {
             lease,
             revision,
             target,
-            since: recipe.again.map(|again| again.since),
+            generation,
+            again: recipe.again.is_some(),
         };
         let parts = stages
             .run(
@@ -157,16 +157,10 @@ impl Indexer {
         };
         let filled = Box::pin(self.fill(draft, parts.duration)).await?;
         stages
-            .run(Stage::Publish, async {
-                if recipe.again.is_none() {
-                    return state.publish_revision(lease, revision, filled.status()).await;
-                }
-                let Config { hash, json } = recipe.config;
-                let json = json.to_string();
-                state
-                    .publish_revision_as(lease, revision, filled.status(), hash, &json)
-                    .await
-            })
+            .run(
+                Stage::Publish,
+                state.publish_revision(lease, revision, filled.status()),
+            )
             .await?;
         self.retire_replaced(stages).await?;
         Ok(outcome(draft, filled, parts))

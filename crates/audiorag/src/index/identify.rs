@@ -1,6 +1,8 @@
 //! Which source is this, and does anything have to be done?
 
-use audiorag_core::id::{ConfigHash, ContentHash, SourceId};
+use super::build::Config;
+use super::generation::generation_of;
+use audiorag_core::id::{ContentHash, SourceId};
 use audiorag_core::model::{Discovered, Fingerprint, SourceStatus};
 use audiorag_core::{Error, Locator, Result};
 use audiorag_state::{Lease, NewSource, SourceRecord, State};
@@ -40,12 +42,7 @@ pub(crate) enum Look {
 ///
 /// Size and modification time decide without reading the file when they are those of the live revision;
 /// otherwise its bytes are hashed.
-pub(crate) async fn look(
-    state: &State,
-    found: &Discovered,
-    config: &ConfigHash,
-    force: bool,
-) -> Result<Look> {
+pub(crate) async fn look(state: &State, found: &Discovered, config: &Config, force: bool) -> Result<Look> {
     let path = local_path(&found.locator)?;
     let known = state.find_source(&found.locator).await?;
     if !force
@@ -79,7 +76,7 @@ pub(crate) async fn look(
 pub(crate) async fn identify(
     state: &State,
     found: &Discovered,
-    config: &ConfigHash,
+    config: &Config,
     force: bool,
 ) -> Result<Identity> {
     let (known, path, fingerprint) = match look(state, found, config, force).await? {
@@ -117,15 +114,18 @@ pub(crate) async fn identify(
     })))
 }
 
-/// Whether the source's live revision was built from these bytes under this configuration.
+/// Whether the source's live revision was built from these bytes under this configuration, whatever the generation of
+/// its parts.
 pub(crate) async fn is_current(
     state: &State,
     source: &SourceRecord,
     content: &ContentHash,
-    config: &ConfigHash,
+    config: &Config,
 ) -> Result<bool> {
     let live = state.live_revision(&source.id).await?;
-    Ok(live.is_some_and(|live| live.content == *content && live.config == *config))
+    Ok(live.is_some_and(|live| {
+        live.content == *content && live.config == config.of_generation(generation_of(&live)).hash
+    }))
 }
 
 /// Whether the last run that worked on the source also said how it ended. One that was killed, or that failed

@@ -14,7 +14,7 @@ use audiorag_audio::PartReader;
 use audiorag_core::budget::Amounts;
 use audiorag_core::capability::{ProviderInfo, Usage};
 use audiorag_core::chunking;
-use audiorag_core::id::{ContentHash, EmbeddingKey, PartInputs, PartKey, SourceId};
+use audiorag_core::id::{ContentHash, EmbeddingKey, PartKey, SourceId};
 use audiorag_core::model::{Chunk, Discovered, Media};
 use audiorag_core::transcript::assemble;
 use audiorag_core::{MediaTime, Money, Result, Span, Stage};
@@ -193,7 +193,7 @@ impl Indexer {
         planned: &mut HashSet<ContentHash>,
     ) -> Result<PlannedSource> {
         let config = Config::new(self.config_json(options.title.as_deref()));
-        let look = identify::look(&self.state, found, &config.hash, options.force).await?;
+        let look = identify::look(&self.state, found, &config, options.force).await?;
         let (source_id, path, content) = match look {
             Look::Unchanged(source, reason) => {
                 return Ok(PlannedSource::skipped(found, Some(source.id), reason));
@@ -236,7 +236,9 @@ impl Indexer {
             let speech = media.duration.unwrap_or_default();
             source.embed = self.embedding_of(prices, speech);
         } else {
-            let (parts, duration) = self.split(&path, &content).await?;
+            let (parts, duration) = self
+                .split(&path, &content, source.source_id.as_ref(), &stored)
+                .await?;
             source.duration = Some(duration);
             let mut needed = Usage::default();
             let mut saved = Usage::default();
@@ -354,25 +356,28 @@ impl Indexer {
     }
 
     /// Decodes and splits as the run would.
-    async fn split(&self, path: &std::path::Path, content: &ContentHash) -> Result<(Vec<Part>, MediaTime)> {
+    async fn split(
+        &self,
+        path: &std::path::Path,
+        content: &ContentHash,
+        source: Option<&SourceId>,
+        stored: &HashSet<PartKey>,
+    ) -> Result<(Vec<Part>, MediaTime)> {
+        let (generation, stored) = (self.inherited(source, content).await?, stored.clone());
         let speech = self.settings.speech.clone();
         let transcriber = self.transcriber.info().fingerprint();
         let (path, content): (PathBuf, _) = (path.to_owned(), content.clone());
         blocking(move || {
-            let audio = speech.split.fingerprint();
             let mut reader = PartReader::open(&path, speech.split.clone())?;
             let mut parts = Vec::new();
             for part in reader.by_ref() {
                 let part = part?;
                 let key = part.has_speech().then(|| {
-                    PartKey::of(&PartInputs {
-                        content: &content,
-                        span: part.span,
-                        audio: &audio,
-                        transcriber: &transcriber,
-                        language: speech.language.as_deref(),
-                        prompt: speech.prompt.as_deref(),
-                    })
+                    let key = |generation| speech.part_key(&content, part.span, &transcriber, generation);
+                    // What was transcribed again comes before what was transcribed first.
+                    Some(key(generation))
+                        .filter(|later| stored.contains(later))
+                        .unwrap_or_else(|| key(None))
                 });
                 parts.push(Part { span: part.span, key });
             }

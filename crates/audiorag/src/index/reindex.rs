@@ -4,8 +4,9 @@
 //! together, so that the revisions for another model are built beside the live ones and published in one transaction
 //! when the last of them is ready. See docs/adr/0009-switch-models-at-once.md.
 
-use super::build::{Again, Config, Draft, Filled, Recipe, outcome, report};
+use super::build::{Config, Draft, Filled, Recipe, outcome, report};
 use super::event::{IndexEvent, IndexObserver, IndexReport, SourceOutcome};
+use super::generation::{Requests, generation_of};
 use super::identify::{self, Target, blocking};
 use super::stage::Stages;
 use super::store::retire_everywhere;
@@ -18,13 +19,10 @@ use audiorag_state::{Lease, Outcome, RevisionRecord, SourceRecord, Switch};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 
 /// How often sources that were indexed meanwhile are embedded after the others before the run gives up.
 const ROUNDS: usize = 5;
-/// Marks, in the settings of an unfinished revision, the request to transcribe again that it belongs to.
-const REQUEST: &str = "retranscribe";
 const NOT_INDEXED: &str = "never indexed to the end: run `audiorag index` on it first";
 
 /// What is made anew.
@@ -229,7 +227,10 @@ impl Indexer {
             return Ok(stages.skipped(&source.id, NOT_INDEXED));
         };
         let outcome = match job {
-            Job::Retranscribe(since) => self.retranscribe(source, &live, *since, stages, cancel).await,
+            Job::Retranscribe(requests) => {
+                self.retranscribe(source, &live, requests.of(&source.id), stages, cancel)
+                    .await
+            }
             _ => self.remake(source, &live, job, stages, cancel).await,
         };
         match outcome {
@@ -292,7 +293,10 @@ impl Indexer {
         let state = &self.state;
         let config = self.config_like(live)?;
         let plan = config.plan(&live.content, self.embedder.space());
-        let revision = state.begin_revision(lease, &plan).await?;
+        let open = self
+            .open_request(&source.id, &live.content, generation_of(live))
+            .await?;
+        let revision = state.begin_revision_beside(lease, &plan, open).await?;
         let media = source.media.clone().unwrap_or_default();
         let header = title_of(&config).or_else(|| media.title.clone());
         let draft = Draft {
@@ -351,12 +355,12 @@ impl Indexer {
         Ok(outcome(draft, filled, parts))
     }
 
-    /// Transcribes a source again, except for the parts that this was done for since the request.
+    /// Transcribes a source again, except for the parts for which this was done for the same request.
     async fn retranscribe(
         &self,
         source: &SourceRecord,
         live: &RevisionRecord,
-        since: SystemTime,
+        request: u64,
         stages: Stages<'_>,
         cancel: &CancellationToken,
     ) -> Result<SourceOutcome> {
@@ -369,10 +373,19 @@ impl Indexer {
             let path = path.clone();
             move || audiorag_audio::fingerprint(&path)
         })
-        .await?;
+        .await;
+        let fingerprint = match fingerprint {
+            Ok(fingerprint) => fingerprint,
+            // Noted, so that the source does not hold the request open for the others.
+            Err(error) => {
+                return match self.claim(&source.id, stages).await? {
+                    Ok(lease) => self.release(&lease, Err(error)).await,
+                    Err(busy) => Ok(busy),
+                };
+            }
+        };
         let title = title_of(&Config::new(read_config(live)?));
         let config = Config::new(self.config_json(title.as_deref()));
-        let marked = marked(&config, since);
         let target = Target {
             source: source.clone(),
             path,
@@ -387,10 +400,7 @@ impl Indexer {
         let recipe = Recipe {
             config: &config,
             title: title.as_deref(),
-            again: Some(Again {
-                config: &marked,
-                since,
-            }),
+            again: Some(request),
         };
         let (held, target, recipe) = (&lease, &target, &recipe);
         let outcome = self
@@ -398,8 +408,8 @@ impl Indexer {
                 let live = self.state.live_revision(&source.id).await?;
                 if let Some(live) = live
                     && live.content == target.fingerprint.content
-                    && live.config == recipe.config.hash
-                    && self.state.parts_before(live.id, since).await?.0 == 0
+                    && live.config == recipe.config.of_generation(generation_of(&live)).hash
+                    && self.is_done(&live, request).await?
                 {
                     identify::settle(&self.state, held).await?;
                     return Ok(stages.skipped(&source.id, "transcribed again already"));
@@ -410,19 +420,19 @@ impl Indexer {
         self.release(&lease, outcome).await
     }
 
-    /// Leaves, for every source that is to be transcribed again, an unfinished revision that names the request, and
-    /// returns when that was made: now, or earlier where an interrupted run left some of it to do.
-    async fn mark(&self, sources: &[SourceRecord]) -> Result<SystemTime> {
-        let since = self.request(sources).await?;
+    /// Leaves, for every source that is newly to be transcribed again, an unfinished revision that names the request.
+    async fn mark(&self, sources: &[SourceRecord]) -> Result<Requests> {
+        let requests = self.requests(sources).await?;
         for source in sources {
+            let request = requests.of(&source.id);
             let Some(live) = self.state.live_revision(&source.id).await? else {
                 continue;
             };
-            if self.state.parts_before(live.id, since).await?.0 == 0 {
+            if request != requests.new || self.is_done(&live, request).await? {
                 continue;
             }
             let title = title_of(&Config::new(read_config(&live)?));
-            let config = marked(&Config::new(self.config_json(title.as_deref())), since);
+            let config = Config::new(self.config_json(title.as_deref())).of_generation(Some(request));
             let stages = Stages::new("", &());
             let Ok(lease) = self.claim(&source.id, stages).await? else {
                 continue;
@@ -431,28 +441,41 @@ impl Indexer {
             self.state.begin_revision(&lease, &plan).await?;
             self.state.release(&lease, &Outcome::Done).await?;
         }
-        Ok(since)
+        Ok(requests)
     }
 
-    /// When the request was made of which unfinished revisions of these sources are left, or now.
-    async fn request(&self, sources: &[SourceRecord]) -> Result<SystemTime> {
-        let wanted: HashSet<&SourceId> = sources.iter().map(|source| &source.id).collect();
-        let earliest = self
-            .state
-            .unfinished_revisions()
-            .await?
-            .iter()
-            .filter(|revision| wanted.contains(&revision.source_id))
-            .filter_map(|revision| read_config(revision).ok()?.get(REQUEST)?.as_u64())
-            .min();
-        let millis = earliest.unwrap_or_else(now);
-        Ok(SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
+    /// Whether a request to transcribe again has nothing to do for a live revision.
+    async fn is_done(&self, live: &RevisionRecord, request: u64) -> Result<bool> {
+        if generation_of(live) >= Some(request) {
+            return Ok(true);
+        }
+        let parts = self.state.parts_of(live.id).await?;
+        Ok(parts.iter().all(|part| part.key.is_none()))
+    }
+
+    /// The parts that a request has still to transcribe, and their length, if the file is as it was.
+    async fn parts_to_do(&self, live: &RevisionRecord, request: u64) -> Result<(u32, MediaTime)> {
+        if self.is_done(live, request).await? {
+            return Ok((0, MediaTime::ZERO));
+        }
+        let stored = self.state.stored_parts(&live.content).await?;
+        let transcriber = self.transcriber.info().fingerprint();
+        let speech = &self.settings.speech;
+        let (mut parts, mut audio) = (0, MediaTime::ZERO);
+        for part in self.state.parts_of(live.id).await? {
+            let key = speech.part_key(&live.content, part.span, &transcriber, Some(request));
+            if part.key.is_some() && !stored.contains(&key) {
+                parts += 1;
+                audio = audio.saturating_add(part.span.duration());
+            }
+        }
+        Ok((parts, audio))
     }
 
     /// What a run would do, without doing any of it.
     pub(crate) async fn plan_reindex(&self, options: &ReindexOptions) -> Result<ReindexPlan> {
         let sources = self.check_and_list(options).await?;
-        let since = self.request(&sources).await?;
+        let requests = self.requests(&sources).await?;
         let retranscribe = options.what == Reindex::Retranscribe;
         let is_reembed = options.what == Reindex::Reembed;
         let mut plan = ReindexPlan {
@@ -472,9 +495,10 @@ impl Indexer {
             match self.state.live_revision(&source.id).await? {
                 None => planned.skip = Some(NOT_INDEXED.to_owned()),
                 Some(live) if retranscribe => {
-                    (planned.parts, planned.audio) = self.state.parts_before(live.id, since).await?;
+                    let request = requests.of(&source.id);
+                    (planned.parts, planned.audio) = self.parts_to_do(&live, request).await?;
                     planned.chunks = live.chunk_count as usize;
-                    if planned.parts == 0 {
+                    if self.is_done(&live, request).await? {
                         planned.skip = Some("nobody speaks, or transcribed again already".to_owned());
                     }
                 }
@@ -562,25 +586,6 @@ fn read_config(revision: &RevisionRecord) -> Result<Value> {
 /// The title that the user gave when the revision was made.
 fn title_of(config: &Config) -> Option<String> {
     config.json.get("title")?.as_str().map(str::to_owned)
-}
-
-/// The settings of an unfinished revision that belongs to a request to transcribe again.
-fn marked(config: &Config, since: SystemTime) -> Config {
-    let mut json = config.json.clone();
-    if let Value::Object(json) = &mut json {
-        let millis = since
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |elapsed| elapsed.as_millis() as u64);
-        json.insert(REQUEST.to_owned(), millis.into());
-    }
-    Config::new(json)
-}
-
-/// Milliseconds since 1970.
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_millis() as u64)
 }
 
 fn status_of(live: &RevisionRecord) -> SourceStatus {

@@ -10,13 +10,13 @@ use crate::guard::{Guarded, Paid};
 use crate::operation;
 use audiorag_audio::{PartReader, SplitSettings};
 use audiorag_core::capability::{TranscribeRequest, Transcriber};
-use audiorag_core::id::{PartInputs, PartKey, RevisionId};
+use audiorag_core::id::{ContentHash, PartInputs, PartKey, RevisionId};
 use audiorag_core::model::{AudioPart, Fingerprint};
 use audiorag_core::{Error, MediaTime, Result, Span, Stage};
 use audiorag_state::{Lease, NewTranscript, PartRow, State};
 use futures_util::StreamExt as _;
 use std::pin::pin;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +32,27 @@ pub(crate) struct SpeechSettings {
     pub(crate) concurrency: usize,
     /// How long parts in flight are waited for after an interruption.
     pub(crate) grace: Duration,
+}
+
+impl SpeechSettings {
+    /// The key of a part's transcript by `transcriber`, in one generation.
+    pub(super) fn part_key(
+        &self,
+        content: &ContentHash,
+        span: Span,
+        transcriber: &str,
+        generation: Option<u64>,
+    ) -> PartKey {
+        PartKey::of(&PartInputs {
+            content,
+            span,
+            audio: &self.split.fingerprint(),
+            transcriber,
+            language: self.language.as_deref(),
+            prompt: self.prompt.as_deref(),
+            generation,
+        })
+    }
 }
 
 /// What became of the parts.
@@ -58,8 +79,10 @@ pub(crate) struct Transcription<'a> {
     pub(crate) lease: &'a Lease,
     pub(crate) revision: RevisionId,
     pub(crate) target: &'a Target,
-    /// Stored transcripts that are older than this are made again.
-    pub(crate) since: Option<SystemTime>,
+    /// Which transcripts are used, where there are several.
+    pub(crate) generation: Option<u64>,
+    /// Whether those of no other generation are.
+    pub(crate) again: bool,
 }
 
 impl Transcription<'_> {
@@ -159,7 +182,8 @@ impl Transcription<'_> {
             lease,
             revision,
             target,
-            since,
+            generation,
+            again,
         } = self;
         if !part.has_speech() {
             state
@@ -175,27 +199,31 @@ impl Transcription<'_> {
                 .await?;
             return Ok(Done::Silent);
         }
-        let key = PartKey::of(&PartInputs {
-            content: &target.fingerprint.content,
-            span: part.span,
-            audio: &settings.split.fingerprint(),
-            transcriber: &transcriber.info().fingerprint(),
-            language: settings.language.as_deref(),
-            prompt: settings.prompt.as_deref(),
-        });
-        let row = PartRow {
+        let content = &target.fingerprint.content;
+        let vendor = transcriber.info().fingerprint();
+        let row = |key: &PartKey| PartRow {
             index: part.index,
             span: part.span,
             key: Some(key.clone()),
         };
-        let known = match since {
-            Some(moment) => state.part_transcript_since(&key, moment).await?,
-            None => state.part_transcript(&key).await?,
+        let first = settings.part_key(content, part.span, &vendor, None);
+        let key = match generation {
+            Some(_) => {
+                let later = settings.part_key(content, part.span, &vendor, generation);
+                if state.part_transcript(&later).await?.is_some() {
+                    state.record_part(lease, revision, &row(&later)).await?;
+                    return Ok(Done::Reused);
+                }
+                // Other settings than those that were transcribed again have only a first transcript.
+                if again { later } else { first }
+            }
+            None => first,
         };
-        if known.is_some() {
-            state.record_part(lease, revision, &row).await?;
+        if !again && state.part_transcript(&key).await?.is_some() {
+            state.record_part(lease, revision, &row(&key)).await?;
             return Ok(Done::Reused);
         }
+        let row = row(&key);
         let offset = part.span.start();
         let request = TranscribeRequest {
             speech: part
@@ -214,9 +242,9 @@ impl Transcription<'_> {
         };
         let Paid { answer, bill } = transcriber.transcribe(&lease.source_id, request).await?;
         let new = NewTranscript {
-            content: &target.fingerprint.content,
+            content,
             span: part.span,
-            provider: &transcriber.info().fingerprint(),
+            provider: &vendor,
             transcript: &answer.transcript,
             paid: bill.as_ref().map(|bill| bill.settlement(&answer.usage)),
         };

@@ -9,6 +9,7 @@ mod answers;
 mod drift;
 mod ending;
 mod faults;
+mod generations;
 mod indexing;
 mod model;
 mod reindexing;
