@@ -30,6 +30,17 @@ pub struct Media {
     pub date: Option<String>,
     /// Language tag.
     pub language: Option<String>,
+    /// Chapters, by start. Each lasts until the next one begins.
+    pub chapters: Vec<Chapter>,
+}
+
+/// A named stretch of a source, as its makers divided it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chapter {
+    /// Where it begins, in source time.
+    pub start: MediaTime,
+    /// Its name, one line, not empty.
+    pub title: String,
 }
 
 impl Media {

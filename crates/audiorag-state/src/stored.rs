@@ -4,7 +4,9 @@
 //! mean. Unknown fields are ignored and missing ones take their default, in both directions.
 
 use crate::fault::{Attempt, Fault};
-use audiorag_core::model::{ChunkLine, Media, PartTranscript, Segment, Suspicion, TimeQuality, Word};
+use audiorag_core::model::{
+    Chapter, ChunkLine, Media, PartTranscript, Segment, Suspicion, TimeQuality, Word,
+};
 use audiorag_core::{Error, MediaTime, Span};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -27,6 +29,15 @@ struct StoredMedia {
     date: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     language: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    chapters: Vec<StoredChapter>,
+}
+
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default)]
+struct StoredChapter {
+    start: u64,
+    title: String,
 }
 
 #[derive(Serialize, Deserialize, Default)]
@@ -91,6 +102,14 @@ pub(crate) fn write_media(media: &Media) -> Attempt<String> {
         album: media.album.clone(),
         date: media.date.clone(),
         language: media.language.clone(),
+        chapters: media
+            .chapters
+            .iter()
+            .map(|chapter| StoredChapter {
+                start: chapter.start.as_millis(),
+                title: chapter.title.clone(),
+            })
+            .collect(),
     })
 }
 
@@ -108,6 +127,14 @@ pub(crate) fn read_media(json: &str) -> Attempt<Media> {
         album: stored.album,
         date: stored.date,
         language: stored.language,
+        chapters: stored
+            .chapters
+            .into_iter()
+            .map(|chapter| Chapter {
+                start: MediaTime::from_millis(chapter.start),
+                title: chapter.title,
+            })
+            .collect(),
     })
 }
 
@@ -332,6 +359,10 @@ mod tests {
         let media = Media {
             container: "wav".into(),
             duration: Some(MediaTime::from_millis(5)),
+            chapters: vec![Chapter {
+                start: MediaTime::from_millis(3),
+                title: "Two".into(),
+            }],
             ..Media::default()
         };
         assert_eq!(read_media(&write_media(&media).unwrap()).unwrap(), media);
