@@ -183,6 +183,9 @@ pub(crate) struct Doctor {
     /// Show what a repair would do
     #[arg(long, requires = "repair")]
     pub(crate) dry_run: bool,
+    /// Pay for what is in no cache, and stop before it costs more than this
+    #[arg(long, value_name = "USD", value_parser = usd, requires = "repair")]
+    pub(crate) max_cost: Option<Money>,
 }
 
 #[derive(Args, Debug)]
@@ -307,9 +310,12 @@ pub(crate) struct Reindex {
     /// Transcribe the files again, although their transcripts are here
     #[arg(long)]
     pub(crate) retranscribe: bool,
-    /// Show what would be done
+    /// Show what would be done and what it would cost
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Stop before calls to providers cost more than this; up to it nobody is asked
+    #[arg(long, value_name = "USD", value_parser = usd)]
+    pub(crate) max_cost: Option<Money>,
 }
 
 #[derive(Args, Debug)]

@@ -321,10 +321,12 @@ pub(crate) fn reindex_plan(plan: &ReindexPlan) -> Value {
                 "source": source.source,
                 "source_id": source.source_id.as_str(),
                 "skip": source.skip,
-                "parts": source.parts,
-                "audio": seconds(source.audio),
+                "parts": source.parts(),
+                "audio": seconds(source.transcribe.needed.usage.audio),
                 "chunks": source.chunks,
                 "new_vectors": source.new_vectors,
+                "transcribe": planned(&source.transcribe),
+                "embed": planned(&source.embed),
             })
         })
         .collect();
@@ -332,7 +334,8 @@ pub(crate) fn reindex_plan(plan: &ReindexPlan) -> Value {
         "sources": sources,
         "parts": plan.parts(),
         "audio": seconds(plan.audio()),
-        "sends_audio": plan.sends_audio,
+        "is_remote": plan.is_remote,
+        "cost": plan.cost().map(Money::as_usd),
     })
 }
 

@@ -261,7 +261,7 @@ impl State {
                 entity::source::Entity::delete_by_id(id.as_str())
                     .exec(&tx)
                     .await?;
-                tx.commit().await?;
+                commit(tx, Step::DeleteSource).await?;
                 Ok(())
             })
             .await

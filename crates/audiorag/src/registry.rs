@@ -139,7 +139,11 @@ impl Registry {
     ///
     /// # Errors
     /// [`Config`](audiorag_core::ErrorKind::Config), naming the model without a price.
-    pub(crate) fn refuse_unpriced(&self, transcriber: &ProviderInfo, embedder: &ProviderInfo) -> Result<()> {
+    pub(crate) fn refuse_unpriced(
+        &self,
+        transcriber: Option<&ProviderInfo>,
+        embedder: &ProviderInfo,
+    ) -> Result<()> {
         // What is set aside before a call: a price that only its answer leads to would come too late.
         let heard = Usage {
             requests: 1,
@@ -151,7 +155,8 @@ impl Registry {
             input_tokens: 1,
             ..Usage::default()
         };
-        for (info, expected) in [(transcriber, heard), (embedder, read)] {
+        let calls = transcriber.map(|info| (info, heard));
+        for (info, expected) in calls.into_iter().chain([(embedder, read)]) {
             if self.prices.cost(info, &expected).is_none() {
                 return Err(Error::config(format!(
                     "no price is known of {}/{}, so that a cap on the cost cannot hold",

@@ -107,7 +107,7 @@ impl PlannedSource {
 
 impl PlannedCalls {
     /// No calls at all, which is exact.
-    fn none() -> Self {
+    pub(super) fn none() -> Self {
         Self {
             needed: free(),
             saved: free(),
@@ -280,12 +280,18 @@ impl Indexer {
         }
     }
 
-    fn transcription(&self, prices: &Prices, needed: Usage, saved: Usage, exact: bool) -> PlannedCalls {
+    pub(super) fn transcription(
+        &self,
+        prices: &Prices,
+        needed: Usage,
+        saved: Usage,
+        exact: bool,
+    ) -> PlannedCalls {
         PlannedCalls::priced(prices, self.transcriber.info(), needed, saved, exact)
     }
 
     /// The embedding of speech that nobody has heard yet, by averages.
-    fn embedding_of(&self, prices: &Prices, speech: MediaTime) -> PlannedCalls {
+    pub(super) fn embedding_of(&self, prices: &Prices, speech: MediaTime) -> PlannedCalls {
         let tokens = (speech.as_seconds_f64() * TOKENS_PER_SECOND).ceil() as u64;
         let chunks = speech
             .as_millis()
@@ -297,6 +303,16 @@ impl Indexer {
             ..Usage::default()
         };
         PlannedCalls::priced(prices, self.embedder.info(), needed, Usage::default(), false)
+    }
+
+    /// The embedding of `texts` texts of so many tokens.
+    pub(super) fn embedding_needed(&self, prices: &Prices, texts: usize, tokens: u64) -> PlannedCalls {
+        let needed = Usage {
+            requests: u32::try_from(texts.div_ceil(self.batch())).unwrap_or(u32::MAX),
+            input_tokens: tokens,
+            ..Usage::default()
+        };
+        PlannedCalls::priced(prices, self.embedder.info(), needed, Usage::default(), true)
     }
 
     /// The embedding of a transcript that is stored: what is missing is known text by text.

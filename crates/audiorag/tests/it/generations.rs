@@ -38,7 +38,15 @@ async fn reindex_some(audiorag: &AudioRag, what: Reindex, paths: &[&Path]) -> In
     }
     assert_eq!(sources.len(), paths.len());
     audiorag
-        .reindex(ReindexOptions { what, sources }, &(), CancellationToken::new())
+        .reindex(
+            ReindexOptions {
+                what,
+                sources,
+                max_cost: None,
+            },
+            &(),
+            CancellationToken::new(),
+        )
         .await
         .unwrap()
 }
@@ -71,6 +79,7 @@ async fn plan(audiorag: &AudioRag) -> u32 {
     let options = ReindexOptions {
         what: Reindex::Retranscribe,
         sources: Vec::new(),
+        max_cost: None,
     };
     audiorag.plan_reindex(&options).await.unwrap().parts()
 }
