@@ -89,7 +89,7 @@ pub struct Downloaded {
     /// What the server says about its version.
     pub validators: Validators,
     /// Where it came from in the end, after redirects.
-    pub final_url: Url,
+    pub final_url: String,
     /// Whether a redirect left HTTPS on the way.
     pub downgraded: bool,
     /// What the server says it is, without parameters: a hint only.
@@ -270,7 +270,7 @@ impl Job<'_> {
                     redact(&arrived.url)
                 ))),
             },
-            StatusCode::OK => self.from_the_start(arrived, partial).await,
+            StatusCode::OK => self.take_anew(arrived, partial).await,
             StatusCode::RANGE_NOT_SATISFIABLE => Ok(Outcome::Again(Error::protocol(format!(
                 "{} no longer has the part that is missing",
                 redact(&arrived.url)
@@ -311,7 +311,7 @@ impl Job<'_> {
     }
 
     /// Takes the whole, in the place of anything that is there.
-    async fn from_the_start(&mut self, arrived: Arrived, partial: &mut Partial) -> Result<Outcome> {
+    async fn take_anew(&mut self, arrived: Arrived, partial: &mut Partial) -> Result<Outcome> {
         let headers = arrived.response.headers();
         if let Some(coding) = encoded(headers).filter(|_| self.encoding == Encoding::Stored) {
             let error = Error::protocol(format!("{} compresses what should not be", redact(&arrived.url)));
@@ -375,7 +375,7 @@ impl Job<'_> {
             bytes: partial.length(),
             resumed_from,
             validators: partial.note().map(Note::validators).unwrap_or_default(),
-            final_url: arrived.url.clone(),
+            final_url: arrived.url.to_string(),
             downgraded: arrived.downgraded,
             content_type: hints::content_type(headers),
             file_name_hint: hints::file_name(headers, &arrived.url),

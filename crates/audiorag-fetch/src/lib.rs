@@ -11,6 +11,8 @@
 mod address;
 mod client;
 mod download;
+#[cfg(feature = "feeds")]
+pub mod feed;
 mod hints;
 mod partial;
 mod peek;

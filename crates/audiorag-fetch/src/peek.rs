@@ -27,7 +27,7 @@ pub struct Peek {
     /// What it is.
     pub kind: Kind,
     /// Where it was found in the end, after redirects.
-    pub final_url: Url,
+    pub final_url: String,
     /// Whether a redirect left HTTPS on the way.
     pub downgraded: bool,
     /// What the server says it is, without parameters: a hint only.
@@ -57,7 +57,7 @@ pub struct DocumentBody {
     /// All of it, decompressed.
     pub bytes: Vec<u8>,
     /// Where it came from in the end, after redirects.
-    pub final_url: Url,
+    pub final_url: String,
     /// What the server says it is, without parameters: a hint only.
     pub content_type: Option<String>,
     /// What the server says about its version.
@@ -89,7 +89,7 @@ impl WebClient {
             let kind = sniff::kind(&body, content_type.as_deref());
             let mut peek = Peek {
                 kind,
-                final_url: arrived.url.clone(),
+                final_url: arrived.url.to_string(),
                 downgraded: arrived.downgraded,
                 file_name_hint: hints::file_name(headers, &arrived.url),
                 content_type,
@@ -133,7 +133,7 @@ impl WebClient {
             Ok(Document::Body(DocumentBody {
                 content_type: hints::content_type(headers),
                 validators: Validators::of(headers),
-                final_url: arrived.url,
+                final_url: arrived.url.to_string(),
                 bytes,
             }))
         })
