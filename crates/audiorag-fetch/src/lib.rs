@@ -1,0 +1,30 @@
+//! Recordings from the web, for AudioRAG.
+//!
+//! Everything here is asked for by a user, or by a feed that a user named, and is served by anybody. So the client
+//! is not the one that speaks to vendors: it judges every address before it connects ([`WebPolicy`]), follows
+//! redirects by itself, uses no proxy, carries no credentials, and bounds bytes and time.
+//!
+//! [`WebClient::peek`] says whether a URL is a feed, a page or a recording, [`WebClient::document`] fetches something
+//! small into memory, and [`WebClient::download`] fetches something large into a file, going on where an earlier
+//! attempt ended.
+
+mod address;
+mod client;
+mod download;
+#[cfg(feature = "feeds")]
+pub mod feed;
+mod hints;
+mod partial;
+mod peek;
+mod policy;
+mod resolver;
+mod sniff;
+mod status;
+
+pub use address::refusal;
+pub use client::WebClient;
+pub use download::{Downloaded, Fetched, Validators};
+pub use partial::discard_partial;
+pub use peek::{Document, DocumentBody, Kind, Peek};
+pub use policy::{AllowedHost, WebPolicy};
+pub use reqwest::Url;
