@@ -200,7 +200,7 @@ pub(crate) struct Setup {
 
 #[derive(Args, Debug)]
 pub(crate) struct Index {
-    /// Files, folders, file:// URIs, or - for a list on standard input
+    /// Files, folders, URLs of recordings and podcast feeds, or - for a list on standard input
     #[arg(value_name = "PATH", required_unless_present = "files_from")]
     pub(crate) inputs: Vec<OsString>,
     /// Read more inputs from this file, one a line
@@ -227,6 +227,12 @@ pub(crate) struct Index {
     /// Search folders behind symbolic links
     #[arg(long)]
     pub(crate) follow_links: bool,
+    /// Of feeds, take only episodes of this day and later
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(crate) since: Option<String>,
+    /// Of feeds, take at most so many episodes, the newest first
+    #[arg(long, value_name = "N")]
+    pub(crate) latest: Option<usize>,
     /// Show what would be done and what it would cost, and do nothing
     #[arg(long)]
     pub(crate) plan: bool,

@@ -137,6 +137,9 @@ pub(crate) fn event(event: &IndexEvent) -> Value {
             "state": "completed",
             "elapsed_ms": millis(*elapsed),
         }),
+        IndexEvent::Download { source, bytes, total } => {
+            json!({"event": "download", "source": source, "bytes": bytes, "total": total})
+        }
         IndexEvent::Part {
             source,
             index,

@@ -43,6 +43,8 @@ steps! {
     Prepare = "prepare",
     /// A commit of the embedded vector store's preparation.
     PrepareSpace = "state.prepare_space",
+    /// A commit of [`State::save_download`](crate::State::save_download).
+    SaveDownload = "state.save_download",
     /// A commit of [`State::add_source`](crate::State::add_source).
     AddSource = "state.add_source",
     /// A commit of [`State::relocate_source`](crate::State::relocate_source).

@@ -371,6 +371,7 @@ impl AudioRag {
             store,
             settings,
             self.registry.in_work().clone(),
+            Arc::clone(self.registry.web()),
         ))
     }
 

@@ -8,6 +8,7 @@ mod vendor;
 pub use reference::vendors_markdown;
 
 use crate::guard::{Guarded, Policy, Purse, Spending};
+use crate::index::web::Web;
 use crate::index::{InWork, IndexSettings, Verification};
 use crate::prices::Prices;
 use crate::query::AnswerMode;
@@ -76,6 +77,7 @@ pub(crate) struct Registry {
     prices: Prices,
     /// What is being worked on, by whichever run of this process.
     in_work: InWork,
+    web: Arc<Web>,
     #[cfg(feature = "http")]
     http: std::sync::OnceLock<audiorag_providers::http::HttpClient>,
 }
@@ -108,6 +110,7 @@ impl Registry {
             purse: None,
             prices: Prices::built_in(),
             in_work: InWork::default(),
+            web: Arc::new(Web::new(&settings)),
             settings,
             custom,
             built: Mutex::default(),
@@ -171,6 +174,11 @@ impl Registry {
     }
 
     /// What is being worked on, by whichever run of this process.
+    /// What fetches recordings.
+    pub(crate) fn web(&self) -> &Arc<Web> {
+        &self.web
+    }
+
     pub(crate) fn in_work(&self) -> &InWork {
         &self.in_work
     }

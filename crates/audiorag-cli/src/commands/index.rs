@@ -26,6 +26,8 @@ pub(super) async fn run(context: &Context, args: &Index) -> Result<ExitStatus> {
         exclude: args.exclude.clone(),
         title: args.title.clone(),
         max_cost: args.max_cost,
+        since: args.since.clone(),
+        latest: args.latest,
     };
     for missing in audiorag.shortcomings()? {
         context.printer.note(missing);

@@ -1,7 +1,8 @@
 //! Inputs to sources.
 
-use audiorag_core::model::Discovered;
+use audiorag_core::model::{Fingerprint, Media};
 use audiorag_core::{Error, Locator, Result, Stage};
+use audiorag_state::FeedItem;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -42,6 +43,72 @@ impl std::fmt::Display for Input {
             Self::Uri(uri) => f.write_str(uri),
         }
     }
+}
+
+/// A recording that was found, before anything about it is decided.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Found {
+    pub(super) locator: Locator,
+    /// Size in bytes; zero where the bytes are not here yet.
+    pub(super) bytes: u64,
+    /// Modification time in nanoseconds since 1970, where the file system has one.
+    pub(super) modified: Option<i64>,
+    /// Where its bytes are on this machine, when that is not its own place.
+    pub(super) copy: Option<PathBuf>,
+    /// What is known of it beforehand, when it is on the web.
+    pub(super) remote: Option<Box<Remote>>,
+}
+
+/// What is known of a recording on the web before it is fetched.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Remote {
+    /// The item of a feed that it is.
+    pub(super) item: Option<FeedItem>,
+    /// What the feed says of it.
+    pub(super) said: Option<Media>,
+    /// The URL that it had when it was fetched last, where that was another one.
+    pub(super) before: Option<String>,
+    /// Where its list of chapters is.
+    pub(super) chapters_url: Option<String>,
+    /// Where its transcripts are, each with its media type.
+    pub(super) transcripts: Vec<(String, Option<String>)>,
+}
+
+impl Found {
+    pub(super) fn on_the_web(url: String, remote: Remote) -> Self {
+        Self {
+            locator: Locator::Url(url),
+            bytes: 0,
+            modified: None,
+            copy: None,
+            remote: Some(Box::new(remote)),
+        }
+    }
+
+    /// The URL, for what is on the web.
+    pub(super) fn url(&self) -> Option<&str> {
+        match &self.locator {
+            Locator::Url(url) => Some(url),
+            Locator::File(_) => None,
+        }
+    }
+}
+
+/// Which episodes of a feed are taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Episodes {
+    /// Only those that were published on or after this day, `YYYY-MM-DD`.
+    pub(crate) since: Option<String>,
+    /// At most so many, the newest first.
+    pub(crate) latest: Option<usize>,
+}
+
+/// Whether the bytes of a recording are here now.
+pub(super) enum Copy {
+    /// Its server says that they are those of the last download, and nobody needs them.
+    Unchanged,
+    /// They are here.
+    Here { path: PathBuf, fingerprint: Fingerprint },
 }
 
 /// Which files of a folder count.
@@ -114,8 +181,9 @@ fn globs(patterns: &[String]) -> Result<GlobSet> {
 /// Expands inputs into sources, each once, in the order of the inputs and by name inside folders.
 ///
 /// What cannot be used becomes an error that names it, and the rest goes on. This reads directories and file
-/// attributes, never a file's contents, and never opens anything but regular files and folders.
-pub(super) fn discover(inputs: &[Input], selection: &Selection) -> Vec<Result<Discovered>> {
+/// attributes, never a file's contents, and never opens anything but regular files and folders. What is on the web
+/// stays as it is named.
+pub(super) fn discover(inputs: &[Input], selection: &Selection) -> Vec<Result<Found>> {
     let mut seen = HashSet::new();
     let mut found = Vec::new();
     for input in inputs {
@@ -133,17 +201,12 @@ pub(super) fn discover(inputs: &[Input], selection: &Selection) -> Vec<Result<Di
     found
 }
 
-fn expand(input: &Input, selection: &Selection) -> Result<Vec<Result<Discovered>>> {
+fn expand(input: &Input, selection: &Selection) -> Result<Vec<Result<Found>>> {
     let path = match input {
         Input::Path(path) => path.clone(),
         Input::Uri(uri) => match Locator::parse_uri(uri)? {
             Locator::File(path) => path,
-            Locator::Url(url) => {
-                return Err(Error::unsupported(format!(
-                    "'{url}' is on the web, and this version reads local files"
-                ))
-                .with_hint("download the recording and index the file"));
-            }
+            Locator::Url(url) => return Ok(vec![Ok(Found::on_the_web(url, Remote::default()))]),
         },
     };
     if path.as_os_str().is_empty() {
@@ -156,7 +219,7 @@ fn expand(input: &Input, selection: &Selection) -> Result<Vec<Result<Discovered>
     Ok(vec![describe(&path, &metadata)])
 }
 
-fn walk(root: &Path, selection: &Selection) -> Result<Vec<Result<Discovered>>> {
+fn walk(root: &Path, selection: &Selection) -> Result<Vec<Result<Found>>> {
     let mut found = Vec::new();
     let walker = walkdir::WalkDir::new(root)
         .follow_links(selection.follow_links)
@@ -204,7 +267,7 @@ fn walk(root: &Path, selection: &Selection) -> Result<Vec<Result<Discovered>>> {
     Ok(found)
 }
 
-fn describe(path: &Path, metadata: &Metadata) -> Result<Discovered> {
+fn describe(path: &Path, metadata: &Metadata) -> Result<Found> {
     if !metadata.is_file() {
         return Err(Error::input(format!(
             "'{}' is {}, not a file",
@@ -213,7 +276,9 @@ fn describe(path: &Path, metadata: &Metadata) -> Result<Discovered> {
         )));
     }
     let canonical = std::fs::canonicalize(path).map_err(|error| unreadable(path, error))?;
-    Ok(Discovered {
+    Ok(Found {
+        copy: None,
+        remote: None,
         locator: Locator::File(canonical),
         bytes: metadata.len(),
         modified: metadata
@@ -272,7 +337,7 @@ mod tests {
         Selection::new(&[], &[], false, false).unwrap()
     }
 
-    fn names(found: &[Result<Discovered>]) -> Vec<String> {
+    fn names(found: &[Result<Found>]) -> Vec<String> {
         found
             .iter()
             .map(|item| match item {
@@ -365,7 +430,7 @@ mod tests {
             [
                 Some(ErrorKind::NotFound),
                 Some(ErrorKind::Input),
-                Some(ErrorKind::Unsupported),
+                None,
                 Some(ErrorKind::Input),
                 Some(ErrorKind::Input),
                 None

@@ -5,7 +5,7 @@
 //! transcripts save is exact.
 
 use super::build::Config;
-use super::discover::{self, Input, Selection};
+use super::discover::{Found, Input, Selection};
 use super::event::FailedSource;
 use super::identify::{self, Look};
 use super::{IndexOptions, Indexer, blocking};
@@ -15,11 +15,12 @@ use audiorag_core::budget::Amounts;
 use audiorag_core::capability::{ProviderInfo, Usage};
 use audiorag_core::chunking;
 use audiorag_core::id::{ContentHash, EmbeddingKey, PartKey, SourceId};
-use audiorag_core::model::{Chunk, Discovered, Media};
+use audiorag_core::model::{Chunk, Media};
 use audiorag_core::transcript::assemble;
 use audiorag_core::{MediaTime, Money, Result, Span, Stage};
 use std::collections::HashSet;
 use std::path::PathBuf;
+use tokio_util::sync::CancellationToken;
 
 /// Tokens in a second of speech: some 160 words a minute, four tokens for every three words.
 const TOKENS_PER_SECOND: f64 = 160.0 / 60.0 * 4.0 / 3.0;
@@ -92,7 +93,7 @@ impl IndexPlan {
 }
 
 impl PlannedSource {
-    fn skipped(found: &Discovered, source_id: Option<SourceId>, reason: String) -> Self {
+    fn skipped(found: &Found, source_id: Option<SourceId>, reason: String) -> Self {
         Self {
             source: found.locator.to_string(),
             source_id,
@@ -164,7 +165,8 @@ impl Indexer {
         };
         // A second copy of the same bytes costs nothing once the first one is indexed.
         let mut planned: HashSet<ContentHash> = HashSet::new();
-        for item in blocking(move || Ok(discover::discover(&inputs, &selection))).await? {
+        let cancel = CancellationToken::new();
+        for item in self.discover(inputs, selection, options, &cancel).await? {
             let outcome = match &item {
                 Ok(found) => self.plan_source(found, options, prices, &mut planned).await,
                 Err(error) => {
@@ -187,12 +189,15 @@ impl Indexer {
 
     async fn plan_source(
         &self,
-        found: &Discovered,
+        found: &Found,
         options: &IndexOptions,
         prices: &Prices,
         planned: &mut HashSet<ContentHash>,
     ) -> Result<PlannedSource> {
         let config = Config::new(self.config_json(options.title.as_deref()));
+        if found.url().is_some() {
+            return self.plan_download(found, &config, options.force, prices).await;
+        }
         let look = identify::look(&self.state, found, &config, options.force).await?;
         let (source_id, path, content) = match look {
             Look::Unchanged(source, reason) => {
@@ -266,6 +271,60 @@ impl Indexer {
         if source.embed.needed.usage.requests > 0 {
             let before = source.stages.iter().position(|stage| *stage == Stage::Store);
             source.stages.insert(before.unwrap_or_default(), Stage::Embed);
+        }
+        Ok(source)
+    }
+
+    /// A recording that is not here: what is known of it is what a feed says, or what the last download was.
+    async fn plan_download(
+        &self,
+        found: &Found,
+        config: &Config,
+        force: bool,
+        prices: &Prices,
+    ) -> Result<PlannedSource> {
+        let known = self.state.find_source(&found.locator).await?;
+        if let Some(source) = known
+            .as_ref()
+            .filter(|source| !force && identify::is_settled(source))
+            && let Some(last) = &source.fingerprint
+            && identify::is_current(&self.state, source, &last.content, config).await?
+        {
+            let reason = format!(
+                "{}, unless its server says otherwise",
+                identify::unchanged(source)
+            );
+            return Ok(PlannedSource::skipped(found, Some(source.id.clone()), reason));
+        }
+        let said = found.remote.as_ref().and_then(|remote| remote.said.as_ref());
+        let duration = known
+            .as_ref()
+            .and_then(|source| source.duration)
+            .or_else(|| said.and_then(|said| said.duration));
+        let length = duration.unwrap_or_default();
+        let mut source = PlannedSource {
+            source: found.locator.to_string(),
+            source_id: known.map(|known| known.id),
+            skipped: None,
+            stages: vec![
+                Stage::Download,
+                Stage::Probe,
+                Stage::Split,
+                Stage::Transcribe,
+                Stage::Chunk,
+                Stage::Embed,
+                Stage::Store,
+                Stage::Verify,
+                Stage::Publish,
+            ],
+            duration,
+            transcribe: self.transcription(prices, self.whole(length), Usage::default(), false),
+            embed: self.embedding_of(prices, length),
+        };
+        if duration.is_none() {
+            // Nobody knows before it is here.
+            source.transcribe.needed.cost = None;
+            source.embed.needed.cost = None;
         }
         Ok(source)
     }

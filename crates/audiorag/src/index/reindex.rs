@@ -9,6 +9,7 @@ mod plan;
 pub use plan::{ReindexPlan, ReindexedSource};
 
 use super::build::{Config, Draft, Filled, Recipe, outcome, report};
+use super::discover::{Copy, Remote};
 use super::event::{IndexEvent, IndexObserver, IndexReport, SourceOutcome};
 use super::generation::{Requests, generation_of};
 use super::identify::{self, Target, blocking};
@@ -18,12 +19,12 @@ use super::transcribe::PartsReport;
 use super::{BUSY, Indexer, Job, Task, refuse_other_spaces};
 use crate::operation;
 use audiorag_core::id::{OperationId, RevisionId, SourceId};
-use audiorag_core::model::SourceStatus;
-use audiorag_core::{Error, ErrorKind, Money, Result};
+use audiorag_core::model::{Fingerprint, SourceStatus};
+use audiorag_core::{Error, ErrorKind, Locator, Money, Result, Stage};
 use audiorag_state::{Lease, Outcome, RevisionRecord, SourceRecord, Switch};
 use serde_json::Value;
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
 /// How often sources that were indexed meanwhile are embedded after the others before the run gives up.
@@ -312,7 +313,7 @@ impl Indexer {
         }
         stages
             .run(
-                audiorag_core::Stage::Publish,
+                Stage::Publish,
                 state.publish_revision(lease, revision, filled.status()),
             )
             .await?;
@@ -329,18 +330,8 @@ impl Indexer {
         stages: Stages<'_>,
         cancel: &CancellationToken,
     ) -> Result<SourceOutcome> {
-        let path = source
-            .locator
-            .as_path()
-            .map(Path::to_owned)
-            .ok_or_else(|| Error::unsupported(format!("'{}' is not a local file", source.locator)))?;
-        let fingerprint = blocking({
-            let path = path.clone();
-            move || audiorag_audio::fingerprint(&path)
-        })
-        .await;
-        let fingerprint = match fingerprint {
-            Ok(fingerprint) => fingerprint,
+        let (path, fingerprint) = match self.bytes_of(&source.locator, stages, cancel).await {
+            Ok(here) => here,
             // Noted, so that the source does not hold the request open for the others.
             Err(error) => {
                 return match self.claim(&source.id, stages).await? {
@@ -351,10 +342,15 @@ impl Indexer {
         };
         let title = title_of(&Config::new(read_config(live)?));
         let config = Config::new(self.config_json(title.as_deref()));
+        let said = match &source.locator {
+            Locator::Url(url) => self.state.download(url).await?.and_then(|known| known.said),
+            Locator::File(_) => None,
+        };
         let target = Target {
             source: source.clone(),
             path,
             fingerprint,
+            said,
         };
         let same_bytes = self.lock_of(&target.fingerprint.content);
         let _alone = same_bytes.lock().await;
@@ -383,6 +379,30 @@ impl Indexer {
             })
             .await;
         self.release(&lease, outcome).await
+    }
+
+    /// Where the bytes of a recording are on this machine, and what they are.
+    async fn bytes_of(
+        &self,
+        locator: &Locator,
+        stages: Stages<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<(PathBuf, Fingerprint)> {
+        match locator {
+            Locator::File(path) => {
+                let path = path.clone();
+                blocking(move || audiorag_audio::fingerprint(&path).map(|fingerprint| (path, fingerprint)))
+                    .await
+            }
+            Locator::Url(url) => {
+                let remote = Remote::default();
+                let fetching = self.web.fetch(&self.state, url, &remote, true, stages, cancel);
+                match stages.run(Stage::Download, fetching).await? {
+                    Copy::Here { path, fingerprint } => Ok((path, fingerprint)),
+                    Copy::Unchanged => Err(Error::internal("bytes that are needed were not fetched")),
+                }
+            }
+        }
     }
 
     /// Leaves, for every source that is newly to be transcribed again, an unfinished revision that names the request.
