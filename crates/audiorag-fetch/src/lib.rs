@@ -20,6 +20,7 @@ mod policy;
 mod resolver;
 mod sniff;
 mod status;
+mod ytdlp;
 
 pub use address::refusal;
 pub use client::WebClient;
@@ -28,3 +29,4 @@ pub use partial::discard_partial;
 pub use peek::{Document, DocumentBody, Kind, Peek};
 pub use policy::{AllowedHost, WebPolicy};
 pub use reqwest::Url;
+pub use ytdlp::{Listed, PageDownload, PageMedia, Resolved, YtDlp};
