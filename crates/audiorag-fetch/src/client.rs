@@ -67,10 +67,7 @@ impl WebClient {
     }
 
     pub(crate) fn with_lookup(policy: WebPolicy, lookup: Arc<dyn Lookup>) -> Result<Self> {
-        // reqwest takes the process's provider of cryptography. One that is installed already serves as well.
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
+        with_cryptography();
         let agent = HeaderValue::from_str(&policy.user_agent).map_err(|_| {
             Error::config("the user agent for downloads holds characters that no header can carry")
         })?;
@@ -218,6 +215,34 @@ impl WebClient {
         silence(url, self.inner.policy.idle_timeout, response.chunk())
             .await?
             .map_err(|error| transport_error(url, error))
+    }
+}
+
+/// A client for endpoints that the configuration names, which may stand anywhere.
+#[cfg(feature = "s3")]
+pub(crate) fn for_endpoints(policy: &WebPolicy) -> Result<reqwest::Client> {
+    with_cryptography();
+    let builder = || {
+        reqwest::Client::builder()
+            .user_agent(policy.user_agent.clone())
+            .connect_timeout(policy.connect_timeout)
+            .read_timeout(policy.idle_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_gzip()
+    };
+    // As for the web: without root certificates, an endpoint over plain HTTP still works.
+    builder()
+        .build()
+        .or_else(|_| builder().tls_certs_only([]).build())
+        .map_err(|error| Error::internal("the HTTP client cannot be built").with_cause(error.without_url()))
+}
+
+/// Makes sure that there is a provider of cryptography for reqwest to take. One that is installed already serves as
+/// well.
+fn with_cryptography() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }
 

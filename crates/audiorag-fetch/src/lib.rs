@@ -18,6 +18,8 @@ mod partial;
 mod peek;
 mod policy;
 mod resolver;
+#[cfg(feature = "s3")]
+pub mod s3;
 mod sniff;
 mod status;
 mod ytdlp;
