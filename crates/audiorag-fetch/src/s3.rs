@@ -19,6 +19,8 @@ use object_store::path::Path as Key;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _, RetryConfig};
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use tokio_util::sync::CancellationToken;
 
 /// Objects that are listed.
@@ -112,7 +114,7 @@ pub struct BucketObject {
 pub struct Buckets {
     settings: BucketSettings,
     policy: WebPolicy,
-    http: HttpClient,
+    client: reqwest::Client,
 }
 
 impl fmt::Debug for Buckets {
@@ -150,7 +152,7 @@ impl Buckets {
         Ok(Self {
             settings,
             policy,
-            http: HttpClient::new(Requests(client)),
+            client,
         })
     }
 
@@ -184,7 +186,8 @@ impl Buckets {
     }
 
     async fn list_once(&self, url: &BucketUrl) -> Result<Vec<BucketObject>> {
-        let store = self.store(url)?;
+        let answered = Arc::default();
+        let store = self.store(url, &answered)?;
         let path = url.path()?;
         let is_folder = url.key.is_empty() || url.key.ends_with('/');
         if !is_folder && let Ok(found) = store.head(&path).await {
@@ -193,11 +196,11 @@ impl Buckets {
         let mut listing = store.list((!url.key.is_empty()).then_some(&path));
         let mut objects = Vec::new();
         while let Some(found) = listing.next().await {
-            let found = found.map_err(|error| match error {
+            let found = found.map_err(|error| match answered.load(Ordering::Relaxed) {
                 // Of the whole bucket: the key is wrong for everything that is asked of it.
-                object_store::Error::PermissionDenied { .. }
-                | object_store::Error::Unauthenticated { .. } => denied(url, ErrorKind::Auth),
-                error => explain(url, error),
+                401 | 403 => denied(url, ErrorKind::Auth),
+                404 => nothing(url),
+                _ => explain(url, error),
             })?;
             if found.size > 0 {
                 objects.push(described(url, found));
@@ -210,7 +213,7 @@ impl Buckets {
             }
         }
         if objects.is_empty() && !is_folder {
-            return Err(Error::not_found(format!("there is nothing at {url}")));
+            return Err(nothing(url));
         }
         objects.sort_by(|a, b| a.url.key.cmp(&b.url.key));
         Ok(objects)
@@ -229,7 +232,7 @@ impl Buckets {
         cancel: &CancellationToken,
     ) -> Result<Fetched> {
         let work = async {
-            let store = self.store(url)?;
+            let store = self.store(url, &Arc::default())?;
             let path = url.path()?;
             let key = KeyHasher::new("audiorag.bucket")
                 .optional(self.settings.endpoint.as_deref())
@@ -253,12 +256,16 @@ impl Buckets {
         bounded(&self.policy, cancel, work).await
     }
 
-    fn store(&self, url: &BucketUrl) -> Result<AmazonS3> {
+    /// The bucket of `url`; `answered` gets the status of the last answer, which failures of listing do not tell.
+    fn store(&self, url: &BucketUrl, answered: &Arc<AtomicU16>) -> Result<AmazonS3> {
         let settings = &self.settings;
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&url.bucket)
             .with_region(settings.region.as_deref().unwrap_or("us-east-1"))
-            .with_http_connector(Connector(self.http.clone()))
+            .with_http_connector(Requests {
+                client: self.client.clone(),
+                answered: Arc::clone(answered),
+            })
             // Attempts are made here, once.
             .with_retry(RetryConfig {
                 max_retries: 0,
@@ -418,8 +425,7 @@ fn described(url: &BucketUrl, found: ObjectMeta) -> BucketObject {
 fn explain(url: &BucketUrl, error: object_store::Error) -> Error {
     use object_store::Error as Failure;
     match error {
-        Failure::NotFound { .. } => Error::not_found(format!("there is nothing at {url}"))
-            .with_hint("check the bucket, the key, the region and the endpoint"),
+        Failure::NotFound { .. } => nothing(url),
         // Of one object: that of another may be open.
         Failure::PermissionDenied { .. } | Failure::Unauthenticated { .. } => denied(url, ErrorKind::Input),
         Failure::InvalidPath { source } => Error::input(format!("{url} holds a key that cannot be used"))
@@ -431,25 +437,29 @@ fn explain(url: &BucketUrl, error: object_store::Error) -> Error {
     }
 }
 
+fn nothing(url: &BucketUrl) -> Error {
+    Error::not_found(format!("there is nothing at {url}"))
+        .with_hint("check the bucket, the key, the region and the endpoint")
+}
+
 fn denied(url: &BucketUrl, kind: ErrorKind) -> Error {
     Error::new(kind, format!("the service does not let us read {url}")).with_hint(
         "check the access key, its secret, and what it may read; leave both out for a public bucket",
     )
 }
 
-/// Hands object_store the client that is there.
-#[derive(Debug)]
-struct Connector(HttpClient);
-
-impl HttpConnector for Connector {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(self.0.clone())
-    }
+/// Makes object_store's requests with the client that is there.
+#[derive(Clone, Debug)]
+struct Requests {
+    client: reqwest::Client,
+    answered: Arc<AtomicU16>,
 }
 
-/// Makes object_store's requests.
-#[derive(Debug)]
-struct Requests(reqwest::Client);
+impl HttpConnector for Requests {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.clone()))
+    }
+}
 
 #[async_trait::async_trait]
 impl HttpService for Requests {
@@ -461,7 +471,8 @@ impl HttpService for Requests {
         *request.headers_mut() = parts.headers;
         // Reading needs no more than what fits into one piece.
         *request.body_mut() = body.as_bytes().cloned().map(reqwest::Body::from);
-        let response = self.0.execute(request).await.map_err(failure)?;
+        let response = self.client.execute(request).await.map_err(failure)?;
+        self.answered.store(response.status().as_u16(), Ordering::Relaxed);
         let mut answer = HttpResponse::new(Vec::new().into());
         *answer.status_mut() = response.status();
         *answer.headers_mut() = response.headers().clone();
