@@ -67,10 +67,7 @@ impl WebClient {
     }
 
     pub(crate) fn with_lookup(policy: WebPolicy, lookup: Arc<dyn Lookup>) -> Result<Self> {
-        // reqwest takes the process's provider of cryptography. One that is installed already serves as well.
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
+        with_cryptography();
         let agent = HeaderValue::from_str(&policy.user_agent).map_err(|_| {
             Error::config("the user agent for downloads holds characters that no header can carry")
         })?;
@@ -89,22 +86,22 @@ impl WebClient {
                 .no_proxy()
                 .dns_resolver(ForReqwest(Arc::clone(&resolver)))
         };
-        // A machine without root certificates can still fetch over plain HTTP.
-        let without_tls = builder()
-            .build()
-            .err()
-            .map(|error| Error::internal("TLS").with_cause(error).report());
-        let finish = |builder: reqwest::ClientBuilder| {
-            let builder = match without_tls {
-                Some(_) => builder.tls_certs_only([]),
-                None => builder,
-            };
-            builder.build().map_err(|error| {
+        let mut without_tls = None;
+        let mut finish = |gzip: bool| {
+            let build = |builder: reqwest::ClientBuilder| builder.gzip(gzip).build();
+            if without_tls.is_none() {
+                match build(builder()) {
+                    Ok(client) => return Ok(client),
+                    Err(error) => without_tls = Some(Error::internal("TLS").with_cause(error).report()),
+                }
+            }
+            // A machine without root certificates can still fetch over plain HTTP.
+            build(builder().tls_certs_only([])).map_err(|error| {
                 Error::internal("the HTTP client cannot be built").with_cause(error.without_url())
             })
         };
-        let stored = finish(builder().no_gzip())?;
-        let decoded = finish(builder().gzip(true))?;
+        let stored = finish(false)?;
+        let decoded = finish(true)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 policy,
@@ -221,6 +218,34 @@ impl WebClient {
     }
 }
 
+/// A client for endpoints that the configuration names, which may stand anywhere.
+#[cfg(feature = "s3")]
+pub(crate) fn for_endpoints(policy: &WebPolicy) -> Result<reqwest::Client> {
+    with_cryptography();
+    let builder = || {
+        reqwest::Client::builder()
+            .user_agent(policy.user_agent.clone())
+            .connect_timeout(policy.connect_timeout)
+            .read_timeout(policy.idle_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_gzip()
+    };
+    // As for the web: without root certificates, an endpoint over plain HTTP still works.
+    builder()
+        .build()
+        .or_else(|_| builder().tls_certs_only([]).build())
+        .map_err(|error| Error::internal("the HTTP client cannot be built").with_cause(error.without_url()))
+}
+
+/// Makes sure that there is a provider of cryptography for reqwest to take. One that is installed already serves as
+/// well.
+fn with_cryptography() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
 /// Waits for `work`, but not longer than `longest`.
 async fn silence<T>(url: &Url, longest: Duration, work: impl Future<Output = T>) -> Result<T> {
     tokio::time::timeout(longest, work).await.map_err(|_| {
@@ -242,4 +267,160 @@ fn target(url: &Url, response: &Response) -> Result<Url> {
         // Servers send raw UTF-8 here, which browsers accept.
         .and_then(|location| url.join(std::str::from_utf8(location).ok()?.trim()).ok())
         .ok_or_else(|| Error::protocol(format!("{} redirects to nowhere", redact(url))).into_persistent())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolver::Addresses;
+    use audiorag_core::ErrorKind;
+    use audiorag_core::retry::RetryPolicy;
+    use audiorag_testkit::http::{Reply, Server};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio_util::sync::CancellationToken;
+
+    /// Answers with one list after the other, and with the last for ever.
+    struct Script {
+        answers: Vec<&'static [&'static str]>,
+        asked: AtomicUsize,
+    }
+
+    impl Script {
+        fn new(answers: &[&'static [&'static str]]) -> Arc<Self> {
+            Arc::new(Self {
+                answers: answers.to_vec(),
+                asked: AtomicUsize::new(0),
+            })
+        }
+    }
+
+    impl Lookup for Script {
+        fn lookup<'a>(&'a self, _: &'a str) -> Addresses<'a> {
+            let number = self
+                .asked
+                .fetch_add(1, Ordering::SeqCst)
+                .min(self.answers.len() - 1);
+            let found = self.answers[number]
+                .iter()
+                .map(|address| address.parse().unwrap())
+                .collect();
+            Box::pin(async move { Ok(found) })
+        }
+    }
+
+    /// A client to which 127.0.0.1 stands for the public internet, and every other inner address is what it is.
+    fn client(lookup: &Arc<Script>) -> WebClient {
+        let policy = WebPolicy {
+            allow_private: vec!["127.0.0.1".parse().unwrap()],
+            retry: RetryPolicy {
+                max_attempts: 1,
+                ..RetryPolicy::default()
+            },
+            ..WebPolicy::default()
+        };
+        WebClient::with_lookup(policy, Arc::<Script>::clone(lookup)).unwrap()
+    }
+
+    fn url(server: &Server) -> String {
+        format!("http://name.test:{}/?token=canary", server.address().port())
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_public_first_and_private_then_is_refused_then() {
+        let server = Server::answering(|_, _| {
+            Reply::status(200)
+                .with_header("connection", "close")
+                .with_body("<p>")
+        })
+        .await;
+        let lookup = Script::new(&[&["127.0.0.1"], &["127.0.0.2"]]);
+        let client = client(&lookup);
+        let cancel = CancellationToken::new();
+        client.peek(&url(&server), &cancel).await.unwrap();
+        // The address that was judged is the one that was connected to: nobody asked again in between.
+        assert_eq!(lookup.asked.load(Ordering::SeqCst), 1);
+        let error = client.peek(&url(&server), &cancel).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Input, "{}", error.report());
+        assert!(
+            error
+                .message()
+                .contains("name.test is at 127.0.0.2, which is this machine"),
+            "{error}"
+        );
+        assert!(error.hint().unwrap().contains("private hosts"));
+        assert!(!error.report().contains("canary"));
+        assert_eq!(server.requests().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn of_several_addresses_only_the_good_ones_are_used() {
+        let server = Server::answering(|_, _| Reply::status(200).with_body("<p>")).await;
+        let cancel = CancellationToken::new();
+        let mixed = Script::new(&[&["127.0.0.2", "10.0.0.1", "::1", "127.0.0.1", "169.254.169.254"]]);
+        client(&mixed).peek(&url(&server), &cancel).await.unwrap();
+        for bad in [
+            &["10.0.0.1", "192.168.0.1"] as &[&str],
+            &["::1"],
+            &["::ffff:127.0.0.2"],
+            &["fd00::1"],
+            &["64:ff9b::a00:1"],
+            &["169.254.169.254"],
+            &["0.0.0.0"],
+        ] {
+            let error = client(&Script::new(&[bad]))
+                .peek(&url(&server), &cancel)
+                .await
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Input, "{bad:?}");
+            let error = client(&Script::new(&[bad]))
+                .vouch(&url(&server))
+                .await
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Input, "{bad:?}");
+        }
+        assert_eq!(server.requests().len(), 1);
+        let nowhere = Script::new(&[&[]]);
+        let error = client(&nowhere).peek(&url(&server), &cancel).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn a_redirect_to_a_name_is_judged_like_any_other() {
+        let server =
+            Server::answering(|_, _| Reply::status(302).with_header("location", "http://other.test/")).await;
+        let lookup = Script::new(&[&["127.0.0.1"], &["192.168.1.1"]]);
+        let error = client(&lookup)
+            .peek(&url(&server), &CancellationToken::new())
+            .await
+            .unwrap_err();
+        assert!(
+            error.message().starts_with("other.test is at 192.168.1.1"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_systems_own_names_for_this_machine_are_refused() {
+        let client = WebClient::new(WebPolicy::default()).unwrap();
+        let server = Server::answering(|_, _| Reply::status(200).with_body("<p>")).await;
+        for name in ["localhost", "LOCALHOST", "localhost."] {
+            let url = format!("http://{name}:{}/", server.address().port());
+            let error = client.peek(&url, &CancellationToken::new()).await.unwrap_err();
+            // A resolver may know nothing by that name, which is as good.
+            assert!(
+                matches!(error.kind(), ErrorKind::Input | ErrorKind::Unavailable),
+                "{}",
+                error.report()
+            );
+        }
+        assert!(server.requests().is_empty());
+        let open = WebClient::new(WebPolicy {
+            allow_private: vec!["localhost".parse().unwrap()],
+            ..WebPolicy::default()
+        })
+        .unwrap();
+        // The name is allowed, the address is not.
+        assert!(open.vouch(&server.url("/")).await.is_err());
+        assert!(open.vouch("http://localhost/").await.is_ok());
+    }
 }

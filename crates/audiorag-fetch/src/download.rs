@@ -3,6 +3,7 @@
 use crate::client::{Arrived, Encoding, WebClient};
 use crate::hints;
 use crate::partial::{Note, Partial};
+use crate::policy::WebPolicy;
 use crate::status::{redact, status_error};
 use audiorag_core::id::KeyHasher;
 use audiorag_core::{Error, ErrorKind, Result, Stage};
@@ -11,6 +12,7 @@ use reqwest::header::{
     IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use reqwest::{StatusCode, Url};
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
@@ -99,7 +101,7 @@ pub struct Downloaded {
 }
 
 /// What one attempt came to.
-enum Outcome {
+pub(crate) enum Outcome {
     NotModified,
     Complete(Downloaded),
     /// What was there is of no use; the next attempt starts at the beginning.
@@ -153,85 +155,101 @@ impl WebClient {
             };
             job.run().await
         };
-        let longest = self.policy().total_timeout;
-        // Dropping the work at any of its waits leaves a partial file that the next download can go on from.
-        let outcome = tokio::select! {
-            outcome = tokio::time::timeout(longest, Box::pin(work)) => outcome.unwrap_or_else(|_| {
-                Err(Error::timeout(format!("the download took longer than {} s", longest.as_secs()))
-                    .with_hint("run it again to go on from here, or raise the limit")
-                    .into_persistent())
-            }),
-            () = cancel.cancelled() => Err(Error::cancelled("the download was stopped")),
-        };
-        outcome.map_err(|error| error.with_stage(Stage::Download))
+        bounded(self.policy(), cancel, work).await
     }
+}
+
+/// Makes attempts at a download to `into` until one succeeds or nothing helps. `key` stands for what is downloaded.
+pub(crate) async fn in_attempts(
+    policy: &WebPolicy,
+    into: &Path,
+    key: &str,
+    mut attempt: impl AsyncFnMut(&mut Partial) -> Result<Outcome>,
+) -> Result<Fetched> {
+    let mut partial = Partial::open(into, key).await?;
+    let resumed_from = if resumable(&partial) { partial.length() } else { 0 };
+    let mut farthest = partial.length();
+    let (mut in_vain, mut attempts) = (1, 1);
+    loop {
+        let error = match attempt(&mut partial).await {
+            Ok(Outcome::NotModified) => {
+                partial.discard()?;
+                return Ok(Fetched::NotModified);
+            }
+            Ok(Outcome::Complete(mut downloaded)) => {
+                // What an earlier attempt of this download fetched does not count.
+                downloaded.resumed_from = resumed_from.min(downloaded.resumed_from);
+                partial.finish().await?;
+                return Ok(Fetched::Body(downloaded));
+            }
+            Ok(Outcome::Again(error)) => {
+                partial.restart().await?;
+                error
+            }
+            Err(error) => {
+                partial.settle().await?;
+                error
+            }
+        };
+        if useless(&error) {
+            partial.discard()?;
+            return Err(error);
+        }
+        if partial.length() > farthest {
+            farthest = partial.length();
+            in_vain = 1;
+        }
+        let wait = policy.retry.wait_after(in_vain, &error, fastrand::f64());
+        let Some(wait) = wait.filter(|_| attempts < MOST_ATTEMPTS) else {
+            if partial.length() == 0 {
+                partial.discard()?;
+            }
+            if attempts == 1 {
+                return Err(error);
+            }
+            return Err(error.with_context("attempts", attempts).into_persistent());
+        };
+        tracing::debug!(attempts, wait_ms = wait.as_millis() as u64, error = %error, "downloading again");
+        tokio::time::sleep(wait).await;
+        in_vain += 1;
+        attempts += 1;
+    }
+}
+
+/// Runs a download until it ends, takes longer than the policy allows, or is cancelled. Dropping the work at any of its
+/// waits leaves a partial file that the next download can go on from.
+pub(crate) async fn bounded(
+    policy: &WebPolicy,
+    cancel: &CancellationToken,
+    work: impl Future<Output = Result<Fetched>>,
+) -> Result<Fetched> {
+    let longest = policy.total_timeout;
+    let outcome = tokio::select! {
+        outcome = tokio::time::timeout(longest, Box::pin(work)) => outcome.unwrap_or_else(|_| {
+            Err(Error::timeout(format!("the download took longer than {} s", longest.as_secs()))
+                .with_hint("run it again to go on from here, or raise the limit")
+                .into_persistent())
+        }),
+        () = cancel.cancelled() => Err(Error::cancelled("the download was stopped")),
+    };
+    outcome.map_err(|error| error.with_stage(Stage::Download))
+}
+
+/// Whether the server can be asked for the rest of what is there.
+fn resumable(partial: &Partial) -> bool {
+    partial
+        .note()
+        .is_some_and(|note| note.validators().for_range().is_some())
 }
 
 impl Job<'_> {
     async fn run(&mut self) -> Result<Fetched> {
-        let mut partial = Partial::open(self.into, &self.key).await?;
-        let resumed_from = if self.may_resume(&partial) {
-            partial.length()
-        } else {
-            0
-        };
-        let mut farthest = partial.length();
-        let (mut attempt, mut attempts) = (1, 1);
-        loop {
-            let error = match self.attempt(&mut partial).await {
-                Ok(Outcome::NotModified) => {
-                    partial.discard()?;
-                    return Ok(Fetched::NotModified);
-                }
-                Ok(Outcome::Complete(mut downloaded)) => {
-                    downloaded.resumed_from = resumed_from.min(downloaded.resumed_from);
-                    partial.finish().await?;
-                    return Ok(Fetched::Body(downloaded));
-                }
-                Ok(Outcome::Again(error)) => {
-                    partial.restart().await?;
-                    error
-                }
-                Err(error) => {
-                    partial.settle().await?;
-                    error
-                }
-            };
-            if useless(&error) {
-                partial.discard()?;
-                return Err(error);
-            }
-            if partial.length() > farthest {
-                farthest = partial.length();
-                attempt = 1;
-            }
-            let wait = self
-                .client
-                .policy()
-                .retry
-                .wait_after(attempt, &error, fastrand::f64());
-            let Some(wait) = wait.filter(|_| attempts < MOST_ATTEMPTS) else {
-                if partial.length() == 0 {
-                    partial.discard()?;
-                }
-                if attempts == 1 {
-                    return Err(error);
-                }
-                return Err(error.with_context("attempts", attempts).into_persistent());
-            };
-            tracing::debug!(attempts, wait_ms = wait.as_millis() as u64, error = %error, "downloading again");
-            tokio::time::sleep(wait).await;
-            attempt += 1;
-            attempts += 1;
-        }
+        let (policy, into, key) = (self.client.policy(), self.into, self.key.clone());
+        in_attempts(policy, into, &key, async |partial| self.attempt(partial).await).await
     }
 
-    /// Whether the server can be asked for the rest of what is there.
     fn may_resume(&self, partial: &Partial) -> bool {
-        self.encoding == Encoding::Stored
-            && partial
-                .note()
-                .is_some_and(|note| note.validators().for_range().is_some())
+        self.encoding == Encoding::Stored && resumable(partial)
     }
 
     async fn attempt(&mut self, partial: &mut Partial) -> Result<Outcome> {
@@ -393,11 +411,13 @@ impl Job<'_> {
 
 /// The error for more bytes than are taken.
 pub(crate) fn too_large(url: &Url, most: u64) -> Error {
-    Error::input(format!(
-        "{} is larger than the limit of {most} bytes",
-        redact(url)
-    ))
-    .with_hint("raise the limit on downloads if this is what you want")
+    too_large_named(&redact(url), most)
+}
+
+/// [`too_large`] for something with another kind of name.
+pub(crate) fn too_large_named(name: &str, most: u64) -> Error {
+    Error::input(format!("{name} is larger than the limit of {most} bytes"))
+        .with_hint("raise the limit on downloads if this is what you want")
 }
 
 /// Whether no later attempt can use what is there.

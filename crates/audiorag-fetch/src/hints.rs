@@ -70,7 +70,7 @@ fn parameters(value: &str) -> Vec<&str> {
 }
 
 /// The last part of a path, without characters that move the cursor or turn the text around.
-fn clean(name: &str) -> Option<String> {
+pub(crate) fn clean(name: &str) -> Option<String> {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let kept: String = last
         .chars()

@@ -18,8 +18,11 @@ mod partial;
 mod peek;
 mod policy;
 mod resolver;
+#[cfg(feature = "s3")]
+pub mod s3;
 mod sniff;
 mod status;
+mod ytdlp;
 
 pub use address::refusal;
 pub use client::WebClient;
@@ -28,3 +31,4 @@ pub use partial::discard_partial;
 pub use peek::{Document, DocumentBody, Kind, Peek};
 pub use policy::{AllowedHost, WebPolicy};
 pub use reqwest::Url;
+pub use ytdlp::{Listed, PageDownload, PageMedia, Resolved, YtDlp};

@@ -283,3 +283,35 @@ pub(crate) fn trouble(path: &Path, what: &str, error: io::Error) -> Error {
     };
     Error::state(message).with_hint(hint).with_cause(error)
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use audiorag_core::ErrorKind;
+
+    #[tokio::test]
+    async fn a_full_disk_is_named_with_what_helps() {
+        let file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ours.part");
+        let mut partial = Partial {
+            file: File::from_std(file),
+            path: path.clone(),
+            note_path: folder.path().join("ours.part.json"),
+            target: folder.path().join("ours"),
+            note: None,
+            length: 0,
+        };
+        let outcome = match partial.append(b"bytes").await {
+            Ok(()) => partial.settle().await,
+            Err(error) => Err(error),
+        };
+        let error = outcome.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::State);
+        assert_eq!(
+            error.message(),
+            format!("no space left to write {}", path.display())
+        );
+        assert!(error.hint().unwrap().contains("free space"));
+    }
+}

@@ -10,7 +10,7 @@ const URL: &str = "https://host.example/shows/feed.xml";
 fn read(text: impl AsRef<[u8]>) -> Feed {
     match Feed::parse(text.as_ref(), URL) {
         Ok(feed) => feed,
-        Err(error) => panic!("{}", error.report()),
+        Err(error) => unreachable!("{}", error.report()),
     }
 }
 
@@ -37,7 +37,8 @@ fn enclosure(name: &str) -> String {
 
 fn urls(feed: &Feed) -> Vec<&str> {
     let urls = feed.episodes.iter().map(|episode| episode.enclosure_url.as_str());
-    urls.map(|url| url.rsplit('/').next().unwrap()).collect()
+    urls.map(|url| url.rsplit('/').next().unwrap_or_default())
+        .collect()
 }
 
 #[test]
