@@ -121,6 +121,8 @@ pub(crate) enum Command {
     Setup(Setup),
     /// Make recordings searchable
     Index(Index),
+    /// Keep an index current: look again and again for what is new or changed
+    Watch(Watch),
     /// Make indexed sources anew: cut, embedded or transcribed again
     Reindex(Reindex),
     /// Ask a question, get an answer with citations
@@ -239,6 +241,27 @@ pub(crate) struct Index {
     /// Stop before calls to providers cost more than this
     #[arg(long, value_name = "USD", value_parser = usd)]
     pub(crate) max_cost: Option<Money>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Watch {
+    #[command(flatten)]
+    pub(crate) index: Index,
+    /// How long to wait between two looks, such as 30s, 5m or 1h
+    #[arg(long, value_name = "TIME")]
+    pub(crate) every: Option<String>,
+    /// Stop after so many looks
+    #[arg(long, value_name = "N")]
+    pub(crate) looks: Option<u64>,
+}
+
+impl Watch {
+    /// The settings that flags give.
+    pub(crate) fn settings(&self) -> BTreeMap<Key, String> {
+        let mut flags = self.index.settings();
+        flags.extend(self.every.iter().map(|every| (Key::WatchInterval, every.clone())));
+        flags
+    }
 }
 
 /// An amount of US dollars, with or without its sign.

@@ -5,6 +5,7 @@ use crate::hints;
 use crate::partial::{Note, Partial};
 use crate::policy::WebPolicy;
 use crate::status::{redact, status_error};
+use async_trait::async_trait;
 use audiorag_core::id::KeyHasher;
 use audiorag_core::{Error, ErrorKind, Result, Stage};
 use reqwest::header::{
@@ -159,19 +160,26 @@ impl WebClient {
     }
 }
 
+/// Something that can be attempted again and goes on from what is there.
+#[async_trait]
+pub(crate) trait Attempt: Send {
+    /// One attempt.
+    async fn attempt(&mut self, partial: &mut Partial) -> Result<Outcome>;
+}
+
 /// Makes attempts at a download to `into` until one succeeds or nothing helps. `key` stands for what is downloaded.
 pub(crate) async fn in_attempts(
     policy: &WebPolicy,
     into: &Path,
     key: &str,
-    mut attempt: impl AsyncFnMut(&mut Partial) -> Result<Outcome>,
+    job: &mut dyn Attempt,
 ) -> Result<Fetched> {
     let mut partial = Partial::open(into, key).await?;
     let resumed_from = if resumable(&partial) { partial.length() } else { 0 };
     let mut farthest = partial.length();
     let (mut in_vain, mut attempts) = (1, 1);
     loop {
-        let error = match attempt(&mut partial).await {
+        let error = match job.attempt(&mut partial).await {
             Ok(Outcome::NotModified) => {
                 partial.discard()?;
                 return Ok(Fetched::NotModified);
@@ -242,16 +250,8 @@ fn resumable(partial: &Partial) -> bool {
         .is_some_and(|note| note.validators().for_range().is_some())
 }
 
-impl Job<'_> {
-    async fn run(&mut self) -> Result<Fetched> {
-        let (policy, into, key) = (self.client.policy(), self.into, self.key.clone());
-        in_attempts(policy, into, &key, async |partial| self.attempt(partial).await).await
-    }
-
-    fn may_resume(&self, partial: &Partial) -> bool {
-        self.encoding == Encoding::Stored && resumable(partial)
-    }
-
+#[async_trait]
+impl Attempt for Job<'_> {
     async fn attempt(&mut self, partial: &mut Partial) -> Result<Outcome> {
         let mut headers = HeaderMap::new();
         let offset = if self.may_resume(partial) {
@@ -300,6 +300,17 @@ impl Job<'_> {
                 jiff::Timestamp::now(),
             )),
         }
+    }
+}
+
+impl Job<'_> {
+    async fn run(&mut self) -> Result<Fetched> {
+        let (policy, into, key) = (self.client.policy(), self.into, self.key.clone());
+        in_attempts(policy, into, &key, self).await
+    }
+
+    fn may_resume(&self, partial: &Partial) -> bool {
+        self.encoding == Encoding::Stored && resumable(partial)
     }
 
     /// Takes the rest of what is there, if that is what the server sends.

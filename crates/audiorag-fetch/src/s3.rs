@@ -3,9 +3,12 @@
 //! The endpoint and the keys come from the configuration, so the rules for addresses that strangers name do not apply to
 //! it; it may stand on the local network. Limits, partial files and attempts are those of all downloads.
 
-use crate::download::{Downloaded, Fetched, Outcome, Validators, bounded, in_attempts, too_large_named};
+use crate::download::{
+    Attempt, Downloaded, Fetched, Outcome, Validators, bounded, in_attempts, too_large_named,
+};
 use crate::partial::{Note, Partial};
 use crate::policy::WebPolicy;
+use async_trait::async_trait;
 use audiorag_core::id::KeyHasher;
 use audiorag_core::{Error, ErrorKind, Result, Secret, Stage};
 use futures_util::StreamExt as _;
@@ -238,7 +241,7 @@ impl Buckets {
                 .optional(self.settings.endpoint.as_deref())
                 .text(&url.to_string())
                 .finish();
-            let fetch = Fetch {
+            let mut fetch = Fetch {
                 store: &store,
                 url,
                 path: &path,
@@ -248,10 +251,7 @@ impl Buckets {
                 progress,
                 policy: &self.policy,
             };
-            in_attempts(&self.policy, into, &key, async |partial| {
-                fetch.attempt(partial).await
-            })
-            .await
+            in_attempts(&self.policy, into, &key, &mut fetch).await
         };
         bounded(&self.policy, cancel, work).await
     }
@@ -306,8 +306,9 @@ struct Fetch<'a> {
     policy: &'a WebPolicy,
 }
 
-impl Fetch<'_> {
-    async fn attempt(&self, partial: &mut Partial) -> Result<Outcome> {
+#[async_trait]
+impl Attempt for Fetch<'_> {
+    async fn attempt(&mut self, partial: &mut Partial) -> Result<Outcome> {
         let offset = partial.length();
         let note = partial.note().filter(|note| note.etag.is_some()).cloned();
         let whole = note.as_ref().is_some_and(|note| note.total == Some(offset));
@@ -392,7 +393,9 @@ impl Fetch<'_> {
             _ => Ok(Outcome::Complete(self.describe(partial, resumed_from))),
         }
     }
+}
 
+impl Fetch<'_> {
     fn describe(&self, partial: &Partial, resumed_from: u64) -> Downloaded {
         Downloaded {
             path: self.into.to_owned(),

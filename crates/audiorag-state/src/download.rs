@@ -34,11 +34,13 @@ pub struct Download {
     pub bytes: u64,
     /// The item of a feed that it is.
     pub item: Option<FeedItem>,
+    /// Whether it is in a page, from which another program fetched it.
+    pub is_page: bool,
     /// What the feed or the page says of it: title, author, show, date, language, chapters.
     pub said: Option<Media>,
 }
 
-const COLUMNS: &str = "url, etag, last_modified, content_hash, bytes, feed, guid, said_json";
+const COLUMNS: &str = "url, etag, last_modified, content_hash, bytes, feed, guid, said_json, is_page";
 
 impl State {
     /// Notes that the bytes behind a URL were fetched. An item of a feed that moved to another URL is known by the
@@ -64,11 +66,12 @@ impl State {
                 }
                 tx.execute_raw(sql(
                     "INSERT INTO download (url, etag, last_modified, content_hash, bytes, feed, guid, said_json,
-                     fetched_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                     is_page, fetched_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
                      ON CONFLICT (url) DO UPDATE SET etag = excluded.etag, last_modified = excluded.last_modified,
                      content_hash = excluded.content_hash, bytes = excluded.bytes,
                      feed = coalesce(excluded.feed, feed), guid = coalesce(excluded.guid, guid),
-                     said_json = coalesce(excluded.said_json, said_json), fetched_at = excluded.fetched_at",
+                     said_json = coalesce(excluded.said_json, said_json), is_page = excluded.is_page,
+                     fetched_at = excluded.fetched_at",
                     [
                         download.url.as_str().into(),
                         download.etag.as_deref().into(),
@@ -78,6 +81,7 @@ impl State {
                         feed.into(),
                         guid.into(),
                         said.into(),
+                        download.is_page.into(),
                         now().into(),
                     ],
                 ))
@@ -128,5 +132,6 @@ fn read(row: &QueryResult) -> Attempt<Download> {
         bytes: u64::try_from(row.try_get_by_index::<i64>(4)?).unwrap_or_default(),
         item: feed.zip(guid).map(|(feed, guid)| FeedItem { feed, guid }),
         said: said.as_deref().map(stored::read_media).transpose()?,
+        is_page: row.try_get_by_index(8)?,
     })
 }

@@ -36,7 +36,7 @@ use audiorag_core::id::{ContentHash, OperationId, SourceId};
 use audiorag_core::{Error, ErrorKind, Locator, Money, Result, Stage};
 use audiorag_state::{Claim, CostBy, CostWindow, Failure, Lease, Outcome, SourceRecord, State};
 use build::{Config, Recipe};
-use discover::{Copy, Episodes, Found};
+use discover::{Copy, Episodes, Found, Remote};
 use futures_util::StreamExt as _;
 use generation::Requests;
 use identify::Identity;
@@ -66,6 +66,8 @@ pub struct IndexOptions {
     pub title: Option<String>,
     /// The most that calls of this run may cost; `None` means what the settings say.
     pub max_cost: Option<Money>,
+    /// Leave out files of folders that were changed within this time: they may still be written.
+    pub min_age: Option<Duration>,
     /// Of feeds, only episodes that were published on or after this day, `YYYY-MM-DD`.
     pub since: Option<String>,
     /// Of feeds, at most so many episodes, the newest first.
@@ -204,7 +206,9 @@ impl Indexer {
             match self.web.expand(&self.state, &url, &episodes, cancel).await {
                 Ok(items) => found.extend(items.into_iter().map(Ok)),
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
-                Err(error) => found.push(Err(error.with_source(url).with_stage(Stage::Discover))),
+                Err(error) => found.push(Err(error
+                    .with_source(Web::shown(&url))
+                    .with_stage(Stage::Discover))),
             }
         }
         let mut seen = HashSet::new();
@@ -409,19 +413,26 @@ impl Indexer {
             _ => false,
         };
         let unchanged = |source: &SourceRecord| stages.skipped(&source.id, identify::unchanged(source));
-        // An episode keeps its recording: a feed that replaces it gives it another GUID or another URL.
-        if let Some(source) = known.as_ref().filter(|_| current && remote.item.is_some()) {
+        // An episode keeps its recording: a feed that replaces it gives it another GUID or another URL. Of a page
+        // nobody can ask whether it changed.
+        let keeps = remote.item.is_some() || remote.is_page;
+        if let Some(source) = known.as_ref().filter(|_| current && keeps) {
             return Ok(Err(unchanged(source)));
         }
         let fetching = self
             .web
             .fetch(&self.state, url, &remote, !current, stages, cancel);
         match (stages.run(Stage::Download, fetching).await?, &known) {
-            (Copy::Here { path, fingerprint }, _) => Ok(Ok(Found {
-                bytes: fingerprint.bytes,
-                copy: Some(path),
-                ..found.clone()
-            })),
+            (Copy::Here { path, fingerprint }, _) => {
+                // With its chapters, which are fetched together with it.
+                let said = self.state.download(url).await?.and_then(|known| known.said);
+                Ok(Ok(Found {
+                    bytes: fingerprint.bytes,
+                    copy: Some(path),
+                    remote: Some(Box::new(Remote { said, ..remote })),
+                    ..found.clone()
+                }))
+            }
             (Copy::Unchanged, Some(source)) => Ok(Err(unchanged(source))),
             (Copy::Unchanged, None) => Err(Error::internal("what was never fetched cannot be unchanged")),
         }

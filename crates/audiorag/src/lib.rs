@@ -353,6 +353,7 @@ impl AudioRag {
             index.follow_links,
             index.hidden,
         )
+        .map(|selection| selection.older_than(options.min_age))
     }
 
     /// What works through sources: for `run`, or, without one, only to look.

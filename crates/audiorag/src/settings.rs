@@ -351,6 +351,8 @@ pub struct IndexSettings {
     pub hidden: bool,
     /// How long an interrupted run waits for the parts in flight.
     pub grace: Duration,
+    /// How long a watcher waits between two looks.
+    pub watch_interval: Duration,
 }
 
 /// How recordings come from the web.

@@ -43,6 +43,8 @@ CREATE TABLE download (
     -- The feed and the item's own name in it, for what a feed lists.
     feed TEXT,
     guid TEXT,
+    -- Whether the URL is that of a page, from which yt-dlp fetched the recording.
+    is_page BOOLEAN NOT NULL,
     -- What the feed or the page says of the recording, in the form of a source's headers.
     said_json TEXT,
     fetched_at BIGINT NOT NULL

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Extensions that make a file in a folder worth looking at. A file that is named itself is always looked at.
 const EXTENSIONS: [&str; 32] = [
@@ -66,6 +66,8 @@ pub(super) struct Remote {
     pub(super) item: Option<FeedItem>,
     /// What the feed says of it.
     pub(super) said: Option<Media>,
+    /// Whether it is in a page that only yt-dlp understands.
+    pub(super) is_page: bool,
     /// The URL that it had when it was fetched last, where that was another one.
     pub(super) before: Option<String>,
     /// Where its list of chapters is.
@@ -104,6 +106,10 @@ pub(crate) struct Episodes {
 }
 
 /// Whether the bytes of a recording are here now.
+#[cfg_attr(
+    not(feature = "web"),
+    expect(dead_code, reason = "without the feature nothing is fetched")
+)]
 pub(super) enum Copy {
     /// Its server says that they are those of the last download, and nobody needs them.
     Unchanged,
@@ -118,6 +124,7 @@ pub struct Selection {
     exclude: GlobSet,
     follow_links: bool,
     hidden: bool,
+    min_age: Option<Duration>,
 }
 
 impl Selection {
@@ -137,7 +144,21 @@ impl Selection {
             exclude: globs(exclude)?,
             follow_links,
             hidden,
+            min_age: None,
         })
+    }
+
+    /// Leaves out files of folders that were changed within this time.
+    #[must_use]
+    pub fn older_than(mut self, age: Option<Duration>) -> Self {
+        self.min_age = age;
+        self
+    }
+
+    /// Whether a file may still be written. One that is dated in the future is as good as old: clocks differ.
+    fn is_fresh(&self, metadata: &Metadata) -> bool {
+        let age = metadata.modified().ok().and_then(|time| time.elapsed().ok());
+        self.min_age.zip(age).is_some_and(|(least, age)| age < least)
     }
 
     fn takes(&self, below: &Path) -> bool {
@@ -220,7 +241,7 @@ fn expand(input: &Input, selection: &Selection) -> Result<Vec<Result<Found>>> {
 }
 
 fn walk(root: &Path, selection: &Selection) -> Result<Vec<Result<Found>>> {
-    let mut found = Vec::new();
+    let (mut found, mut fresh) = (Vec::new(), false);
     let walker = walkdir::WalkDir::new(root)
         .follow_links(selection.follow_links)
         .sort_by_file_name();
@@ -251,14 +272,21 @@ fn walk(root: &Path, selection: &Selection) -> Result<Vec<Result<Found>>> {
         if entry.path_is_symlink() && !selection.follow_links {
             continue;
         }
-        let described = entry
-            .metadata()
+        let metadata = entry.metadata();
+        if metadata
+            .as_ref()
+            .is_ok_and(|metadata| selection.is_fresh(metadata))
+        {
+            fresh = true;
+            continue;
+        }
+        let described = metadata
             .map_err(|error| Error::input("its attributes cannot be read").with_cause(error))
             .and_then(|metadata| describe(entry.path(), &metadata));
         let shown = Locator::File(entry.path().to_owned()).to_string();
         found.push(described.map_err(|error| error.with_source(shown).with_stage(Stage::Discover)));
     }
-    if found.is_empty() {
+    if found.is_empty() && !fresh {
         return Err(
             Error::input(format!("no audio in the folder '{}'", root.display()))
                 .with_hint("name the files themselves, or choose them with --include '*.EXT'"),
@@ -396,6 +424,26 @@ mod tests {
                 .kind(),
             ErrorKind::Input
         );
+    }
+
+    #[test]
+    fn files_that_may_still_be_written_wait() {
+        let dir = tree();
+        let old = std::time::SystemTime::now() - Duration::from_secs(3600);
+        let file = fs::File::options()
+            .write(true)
+            .open(dir.path().join("b.mp3"))
+            .unwrap();
+        file.set_modified(old).unwrap();
+        let input = [Input::Path(dir.path().to_owned())];
+        let settled = all().older_than(Some(Duration::from_secs(600)));
+        assert_eq!(names(&discover(&input, &settled)), ["b.mp3"]);
+        // That all of them are fresh is no failure.
+        file.set_modified(std::time::SystemTime::now()).unwrap();
+        assert_eq!(names(&discover(&input, &settled)), [""; 0]);
+        // One that is named itself is meant.
+        let named = [Input::Path(dir.path().join("b.mp3"))];
+        assert_eq!(names(&discover(&named, &settled)), ["b.mp3"]);
     }
 
     #[test]

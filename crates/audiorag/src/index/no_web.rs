@@ -15,6 +15,10 @@ impl Web {
         Self
     }
 
+    pub(super) fn shown(url: &str) -> String {
+        url.split_once('@').map_or(url, |(_, host)| host).to_owned()
+    }
+
     #[expect(clippy::unused_async, reason = "the interface of the module it stands for")]
     pub(super) async fn expand(
         &self,

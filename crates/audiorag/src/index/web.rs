@@ -14,7 +14,9 @@ use audiorag_core::id::KeyHasher;
 use audiorag_core::model::{Chapter, Fingerprint, Media};
 use audiorag_core::{Error, ErrorKind, Locator, Result, Stage};
 use audiorag_fetch::feed::{Episode, Feed, parse_chapters};
-use audiorag_fetch::{Document, Fetched, Kind, Validators, WebClient, WebPolicy};
+use audiorag_fetch::{
+    Document, Fetched, Kind, PageMedia, Resolved, Url, Validators, WebClient, WebPolicy, YtDlp,
+};
 use audiorag_state::{Download, FeedItem, State};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -83,9 +85,12 @@ impl Web {
         cancel: &CancellationToken,
     ) -> Result<Vec<Found>> {
         let url = self.canonical(url)?;
-        if state.download(&url).await?.is_some() {
-            // It was a recording before.
-            return Ok(vec![Found::on_the_web(url, Remote::default())]);
+        if let Some(known) = state.download(&url).await? {
+            let remote = Remote {
+                is_page: known.is_page,
+                ..Remote::default()
+            };
+            return Ok(vec![Found::on_the_web(url, remote)]);
         }
         let peek = self.client()?.peek(&url, cancel).await?;
         match peek.kind {
@@ -108,9 +113,52 @@ impl Web {
                 }
                 Ok(found)
             }
-            Kind::Page => Err(Error::unsupported(format!("'{url}' is a page, not a recording"))
-                .with_hint("give the URL of the recording itself, or of the podcast's feed")),
+            Kind::Page => self.pages(&url, episodes, cancel).await,
         }
+    }
+
+    /// The recordings of a page, as yt-dlp sees them.
+    async fn pages(&self, url: &str, episodes: &Episodes, cancel: &CancellationToken) -> Result<Vec<Found>> {
+        let resolved = self.yt_dlp().resolve(self.client()?, url, cancel).await;
+        let on_a_page = |url: String, said: Option<Media>| {
+            let remote = Remote {
+                is_page: true,
+                said,
+                ..Remote::default()
+            };
+            Found::on_the_web(url, remote)
+        };
+        match resolved {
+            Ok(Resolved::One(media)) => Ok(vec![on_a_page(url.to_owned(), Some(said_by_page(&media)))]),
+            Ok(Resolved::Many { entries, .. }) => Ok(entries
+                .into_iter()
+                .take(episodes.latest.unwrap_or(usize::MAX))
+                .map(|entry| {
+                    let said = Media {
+                        title: entry.title,
+                        ..Media::default()
+                    };
+                    on_a_page(entry.url, Some(said))
+                })
+                .collect()),
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                let hint = error.hint().map(str::to_owned).unwrap_or_default();
+                Err(Error::unsupported(format!(
+                    "'{url}' is a page, not a recording, and pages are read by yt-dlp: {}",
+                    error.message()
+                ))
+                .with_hint(format!(
+                    "give the URL of the recording itself or of the podcast's feed; or {hint}"
+                )))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn yt_dlp(&self) -> YtDlp {
+        let program = self.limits.yt_dlp.clone();
+        YtDlp::new(program.unwrap_or_else(|| PathBuf::from("yt-dlp")))
+            .with_cookies(self.limits.cookies.clone())
     }
 
     /// The URL as it is kept: normalised, and without the fragment, which servers never see.
@@ -120,11 +168,26 @@ impl Web {
         Ok(url.to_string())
     }
 
+    /// A URL as it may be shown before it is known to hold no password.
+    pub(super) fn shown(url: &str) -> String {
+        match Url::parse(url) {
+            Ok(mut parsed) if !parsed.username().is_empty() || parsed.password().is_some() => {
+                // Neither fails for a URL that had them.
+                let _ = parsed.set_username("");
+                let _ = parsed.set_password(None);
+                parsed.to_string()
+            }
+            _ => url.to_owned(),
+        }
+    }
+
     /// Where the copy of a URL's bytes is kept.
     fn place(&self, url: &str) -> PathBuf {
         self.limits
             .dir
             .join(KeyHasher::new("audiorag.copy").text(url).finish())
+            // What messages about the file call it.
+            .join("download")
     }
 
     /// Brings the bytes behind `url` here, unless `needed` is false and they are those of the last time.
@@ -151,7 +214,7 @@ impl Web {
                 last_modified: known.last_modified.clone(),
             })
             .filter(|validators| !validators.is_empty());
-        self.make_directory()?;
+        make_directory(path.parent().unwrap_or(&path))?;
         let told = AtomicU64::new(0);
         let progress = |bytes: u64, total: Option<u64>| {
             if bytes >= told.load(Ordering::Relaxed) + STEP || Some(bytes) == total {
@@ -163,6 +226,15 @@ impl Web {
                 });
             }
         };
+        if remote.is_page || known.as_ref().is_some_and(|known| known.is_page) {
+            if let Some(fingerprint) = here {
+                return Ok(Copy::Here { path, fingerprint });
+            }
+            let said = self.download_page(url, &path, &progress, cancel).await?;
+            return self
+                .note(state, url, remote, path, Validators::default(), Some(said))
+                .await;
+        }
         let fetched = self
             .client()?
             .download(url, &path, validators.as_ref(), &progress, cancel)
@@ -175,20 +247,62 @@ impl Web {
         if downloaded.downgraded {
             stages.warn("a redirect on the way to the recording left HTTPS, so that others could change it");
         }
-        let fingerprint = fingerprint(&path).await?;
         let said = self.said(remote, stages, cancel).await;
+        self.note(state, url, remote, path, downloaded.validators, said)
+            .await
+    }
+
+    /// Notes what was fetched.
+    async fn note(
+        &self,
+        state: &State,
+        url: &str,
+        remote: &Remote,
+        path: PathBuf,
+        validators: Validators,
+        said: Option<Media>,
+    ) -> Result<Copy> {
+        let fingerprint = fingerprint(&path).await?;
         state
             .save_download(&Download {
                 url: url.to_owned(),
-                etag: downloaded.validators.etag,
-                last_modified: downloaded.validators.last_modified,
+                etag: validators.etag,
+                last_modified: validators.last_modified,
                 content: fingerprint.content.clone(),
                 bytes: fingerprint.bytes,
                 item: remote.item.clone(),
+                is_page: remote.is_page,
                 said,
             })
             .await?;
         Ok(Copy::Here { path, fingerprint })
+    }
+
+    /// Has yt-dlp fetch the recording of a page, and says what the page says of it. What it has fetched of it stays in
+    /// a folder of its own until it is whole.
+    async fn download_page(
+        &self,
+        url: &str,
+        path: &Path,
+        progress: &(dyn Fn(u64, Option<u64>) + Send + Sync),
+        cancel: &CancellationToken,
+    ) -> Result<Media> {
+        let folder = path.with_extension("page");
+        make_directory(&folder)?;
+        let downloaded = self
+            .yt_dlp()
+            .download(self.client()?, url, &folder, progress, cancel)
+            .await?;
+        let moved = std::fs::rename(&downloaded.path, path).and_then(|()| std::fs::remove_dir_all(&folder));
+        moved.map_err(|error| {
+            Error::state(format!(
+                "what was downloaded cannot be moved to {}",
+                path.display()
+            ))
+            .with_stage(Stage::Download)
+            .with_cause(error)
+        })?;
+        Ok(said_by_page(&downloaded.media))
     }
 
     /// The fingerprint of the copy that an earlier run left, if it is the one that the state knows.
@@ -242,31 +356,25 @@ impl Web {
             return;
         }
         let path = self.place(url);
-        match std::fs::remove_file(&path) {
+        let Some(folder) = path.parent() else { return };
+        match std::fs::remove_dir_all(folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 tracing::warn!(path = %path.display(), %error, "a copy could not be removed");
             }
             _ => {}
         }
     }
+}
 
-    fn make_directory(&self) -> Result<()> {
-        let made = {
-            let mut builder = std::fs::DirBuilder::new();
-            builder.recursive(true);
-            #[cfg(unix)]
-            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-            builder.create(&self.limits.dir)
-        };
-        made.map_err(|error| {
-            Error::state(format!(
-                "cannot make the downloads directory '{}'",
-                self.limits.dir.display()
-            ))
-            .with_hint("free some space, or set AUDIORAG_FETCH_DIR to a directory you may write to")
-            .with_stage(Stage::Download)
-            .with_cause(error)
-        })
+fn said_by_page(page: &PageMedia) -> Media {
+    Media {
+        title: page.title.clone(),
+        artist: page.uploader.clone(),
+        date: page.date.clone(),
+        language: page.language.clone(),
+        duration: page.duration,
+        chapters: page.chapters.clone(),
+        ..Media::default()
     }
 }
 
@@ -296,6 +404,7 @@ async fn described(state: &State, url: &str, feed: &Feed, episode: &Episode) -> 
     };
     let before = state.download_of(&item).await?.map(|download| download.url);
     let remote = Remote {
+        is_page: false,
         before: before.filter(|before| *before != episode.enclosure_url),
         item: Some(item),
         said: Some(said),
@@ -307,4 +416,23 @@ async fn described(state: &State, url: &str, feed: &Feed, episode: &Episode) -> 
             .collect(),
     };
     Ok(Found::on_the_web(episode.enclosure_url.clone(), remote))
+}
+
+fn make_directory(path: &Path) -> Result<()> {
+    let made = {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(path)
+    };
+    made.map_err(|error| {
+        Error::state(format!(
+            "cannot make the downloads directory '{}'",
+            path.display()
+        ))
+        .with_hint("free some space, or set AUDIORAG_FETCH_DIR to a directory you may write to")
+        .with_stage(Stage::Download)
+        .with_cause(error)
+    })
 }

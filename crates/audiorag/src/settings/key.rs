@@ -289,6 +289,10 @@ settings! {
     IndexGraceSeconds = "index.grace_seconds":
         Kind::Seconds { min: 0.0, max: 3600.0 }, Fallback::Value("10");
 
+    /// How long `audiorag watch` waits between two looks.
+    WatchInterval = "watch.interval":
+        Kind::Age, Fallback::Value("5m");
+
     /// Where recordings from the web are kept while they are indexed.
     FetchDir = "fetch.dir":
         Kind::Directory, Fallback::Computed("`downloads` in the cache directory, such as `~/.cache/audiorag`");

@@ -185,6 +185,7 @@ impl Reader<'_> {
                 follow_links: self.flag(Key::IndexFollowLinks, false),
                 hidden: self.flag(Key::IndexHidden, false),
                 grace: self.duration(Key::IndexGraceSeconds),
+                watch_interval: self.age(Key::WatchInterval),
             },
             fetch: FetchSettings {
                 dir: self.path(Key::FetchDir, self.cache("downloads")),

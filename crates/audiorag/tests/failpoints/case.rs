@@ -49,16 +49,19 @@ pub(crate) enum Task {
     Reembed,
     /// Transcribe all sources again.
     Retranscribe,
+    /// Index a recording from the web beside the folder.
+    Fetch,
     /// Repair a damaged index, delete a source, clear the cache, and ask a question.
     Mend,
 }
 
 impl Task {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Index,
         Self::Rechunk,
         Self::Reembed,
         Self::Retranscribe,
+        Self::Fetch,
         Self::Mend,
     ];
 
@@ -97,6 +100,8 @@ pub(crate) struct Armed {
 pub(crate) struct Case {
     pub(crate) folder: PathBuf,
     pub(crate) audio: PathBuf,
+    /// A recording on the web.
+    pub(crate) url: String,
     pub(crate) store: Store,
     pub(crate) task: Task,
     /// Whether an earlier run met a fault.
@@ -121,6 +126,7 @@ impl Case {
             .with(Key::EmbeddingBatch, BATCH.to_string())
             .with(Key::IndexSourceConcurrency, SOURCES.to_string())
             .with(Key::GcRetention, "0s")
+            .with(Key::FetchAllowHosts, "127.0.0.1")
             .with(
                 Key::ChunkDurationSeconds,
                 if self.task == Task::Rechunk { "6" } else { "2" },
@@ -169,7 +175,7 @@ impl Case {
     async fn run_in(&self, audiorag: &AudioRag, observer: &dyn IndexObserver) -> Result<IndexReport> {
         let cancel = CancellationToken::new();
         let what = match self.task {
-            Task::Index => return self.index(audiorag, observer).await,
+            Task::Index | Task::Fetch => return self.index(audiorag, observer).await,
             Task::Mend => {
                 self.mend(audiorag).await?;
                 return self.index(audiorag, observer).await;
@@ -201,7 +207,10 @@ impl Case {
     }
 
     async fn index(&self, audiorag: &AudioRag, observer: &dyn IndexObserver) -> Result<IndexReport> {
-        let inputs = vec![Input::Path(self.audio.clone())];
+        let mut inputs = vec![Input::Path(self.audio.clone())];
+        if self.task == Task::Fetch {
+            inputs.push(Input::Uri(self.url.clone()));
+        }
         let options = IndexOptions::default();
         audiorag
             .index(inputs, options, observer, CancellationToken::new())
@@ -257,6 +266,7 @@ impl Case {
     pub(crate) fn run_in_child(&self, armed: Option<&Armed>) -> Ended {
         let task = json!({
             "audio": self.audio.to_str().unwrap(),
+            "url": self.url,
             "external": self.store == Store::External,
             "task": format!("{:?}", self.task),
             "point": armed.map(|armed| armed.point.as_str()),
@@ -330,6 +340,7 @@ fn child() {
     let case = Case {
         folder: std::env::current_dir().unwrap(),
         audio: task["audio"].as_str().unwrap().into(),
+        url: task["url"].as_str().unwrap().into(),
         store: if task["external"] == true {
             Store::External
         } else {

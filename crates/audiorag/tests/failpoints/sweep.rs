@@ -8,6 +8,7 @@ use audiorag::AudioRag;
 use audiorag::state::failpoint;
 use audiorag_core::capability::{Embedder as _, VectorStore};
 use audiorag_core::model::EmbeddingSpace;
+use audiorag_testkit::http::{Reply, Server};
 use audiorag_testkit::synth::Track;
 use sea_orm::{ConnectionTrait as _, Database};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,18 +22,21 @@ use tempfile::TempDir;
 /// edited, one moved and one added.
 struct World {
     root: TempDir,
+    /// What serves the recording on the web, and what runs it.
+    web: (tokio::runtime::Runtime, Server),
     /// An undisturbed run's answers, calls and visits to failpoints, for each task over each kind of store.
     references: Vec<Reference>,
 }
 
 /// What is swept.
-const SWEPT: [(Task, Store); 7] = [
+const SWEPT: [(Task, Store); 8] = [
     (Task::Index, Store::Embedded),
     (Task::Index, Store::External),
     (Task::Rechunk, Store::Embedded),
     (Task::Reembed, Store::Embedded),
     (Task::Reembed, Store::External),
     (Task::Retranscribe, Store::Embedded),
+    (Task::Fetch, Store::Embedded),
     (Task::Mend, Store::Embedded),
 ];
 
@@ -128,8 +132,20 @@ async fn open_as_a_reader(case: &Case) -> AudioRag {
 
 impl World {
     fn new() -> Self {
+        let runtime_of_web = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let served = speech(2, 90);
+        let server = runtime_of_web.block_on(Server::answering(move |_, _| {
+            Reply::json(200, "")
+                .with_header("ETag", "\"one\"")
+                .with_body(served.clone())
+        }));
         let world = Self {
             root: tempfile::tempdir().unwrap(),
+            web: (runtime_of_web, server),
             references: Vec::new(),
         };
         let changing = world.audio(Task::Index);
@@ -193,6 +209,7 @@ impl World {
         Case {
             folder: self.root.path().join(format!("base-{task:?}-{store:?}")),
             audio: self.audio(task),
+            url: self.web.1.url("/talk.wav"),
             store,
             task,
             is_resumed: false,
@@ -223,10 +240,14 @@ impl World {
         let ended = case.run_in_child(None);
         assert!(ended.status.success(), "{}", ended.said);
         let outcome = ended.outcome.unwrap();
-        let indexed = if task == Task::Mend { 0 } else { 2 };
+        let (indexed, all) = match task {
+            Task::Mend => (0, 3),
+            Task::Fetch => (1, 4),
+            _ => (2, 3),
+        };
         assert_eq!(
             (&outcome["indexed"], &outcome["went_on"], &outcome["wrong"]),
-            (&indexed.into(), &3.into(), &serde_json::json!([])),
+            (&indexed.into(), &all.into(), &serde_json::json!([])),
             "{outcome}"
         );
         let answers = runtime().block_on(async {
@@ -243,11 +264,12 @@ impl World {
             Task::Rechunk => assert_ne!(before, answers, "nothing was cut anew"),
             Task::Reembed => assert_eq!(before, answers, "another model, the same chunks"),
             Task::Retranscribe => assert_eq!(before, answers, "the same words"),
+            Task::Fetch => assert_ne!(before, answers, "nothing came from the web"),
             Task::Mend => assert_ne!(before, answers, "nothing was broken"),
         }
-        let hears = [Task::Index, Task::Retranscribe, Task::Mend].contains(&task);
+        let hears = [Task::Index, Task::Retranscribe, Task::Fetch, Task::Mend].contains(&task);
         assert_eq!(transcribed.is_empty(), !hears, "{transcribed:?}");
-        let embeds = [Task::Index, Task::Rechunk, Task::Reembed].contains(&task);
+        let embeds = [Task::Index, Task::Rechunk, Task::Reembed, Task::Fetch].contains(&task);
         assert_eq!(embedded.len() > BATCH, embeds, "several calls: {embedded:?}");
         assert!(
             transcribed
@@ -295,7 +317,7 @@ fn examine(case: &Case, reference: &Reference, armed: &Armed) -> Vec<String> {
             wrong.extend(check::always(&audiorag, &*store).await);
         }
         // What could be found before still can.
-        if reference.task == Task::Mend {
+        if [Task::Mend, Task::Fetch].contains(&reference.task) {
             let found = check::hits(&audiorag).await;
             if found.is_empty() {
                 wrong.push("nothing can be found after the fault".to_owned());
@@ -343,8 +365,9 @@ fn examine(case: &Case, reference: &Reference, armed: &Armed) -> Vec<String> {
         wrong.extend(overpaid("transcribed", &paid.0, &reference.transcribed, speech));
         wrong.extend(overpaid("embedded", &paid.1, &reference.embedded, texts));
 
+        let all = if case.task == Task::Fetch { 4 } else { 3 };
         let third = case.run(&()).await.unwrap();
-        if third.skipped.len() != 3 || paid != (counts(&case.transcribed()), counts(&case.embedded())) {
+        if third.skipped.len() != all || paid != (counts(&case.transcribed()), counts(&case.embedded())) {
             wrong.push(format!("a third run found something to do: {third:?}"));
         }
     });
@@ -389,7 +412,8 @@ fn complaint(task: Task, armed: &Armed, outcome: &serde_json::Value) -> Option<S
         return Some(format!("no source failed with {kind}"));
     }
     // A panic is one source's; so is what is not the matter of all sources.
-    (kind != "state" && (failed.len(), outcome["went_on"].as_u64()?) != (1, 2))
+    let others = if task == Task::Fetch { 3 } else { 2 };
+    (kind != "state" && (failed.len(), outcome["went_on"].as_u64()?) != (1, others))
         .then(|| "the other sources did not go on".to_owned())
 }
 
@@ -458,6 +482,7 @@ fn whatever_goes_wrong_wherever_the_next_run_goes_on_and_pays_for_nothing_twice(
                     // The last time is after the first source was done.
                     // What a panic does to a source is the same in all runs.
                     Task::Retranscribe => nth == 1 && fault != Fault::Panic,
+                    Task::Fetch => point.contains("save_download"),
                     Task::Mend => fault != Fault::Panic && MENDING.iter().any(|step| point.contains(step)),
                     Task::Rechunk | Task::Reembed => {
                         let last = nth == *hits && reference.store == Store::Embedded;

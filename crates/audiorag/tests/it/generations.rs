@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const FORCE: IndexOptions = IndexOptions {
+    min_age: None,
+    since: None,
+    latest: None,
     force: true,
     include: Vec::new(),
     exclude: Vec::new(),
