@@ -12,7 +12,7 @@ use super::stage::Stages;
 use crate::settings::{FetchSettings, Settings};
 use audiorag_core::id::KeyHasher;
 use audiorag_core::model::{Chapter, Fingerprint, Media};
-use audiorag_core::{Error, ErrorKind, Locator, Result, Stage};
+use audiorag_core::{Error, ErrorKind, Result, Stage};
 use audiorag_fetch::feed::{Episode, Feed, parse_chapters};
 use audiorag_fetch::{
     Document, Fetched, Kind, PageMedia, Resolved, Url, Validators, WebClient, WebPolicy, YtDlp,
@@ -340,16 +340,6 @@ impl Web {
         }
     }
 
-    /// A document of a feed, such as an episode's transcript.
-    pub(super) async fn document(&self, url: &str, cancel: &CancellationToken) -> Result<Vec<u8>> {
-        match self.client()?.document(url, None, cancel).await? {
-            Document::Body(body) => Ok(body.bytes),
-            Document::NotModified => Err(Error::protocol(
-                "the server says that nothing changed since never",
-            )),
-        }
-    }
-
     /// Removes the copy of a recording that is indexed.
     pub(super) fn done_with(&self, url: &str) {
         if self.limits.keep {
@@ -409,11 +399,6 @@ async fn described(state: &State, url: &str, feed: &Feed, episode: &Episode) -> 
         item: Some(item),
         said: Some(said),
         chapters_url: episode.chapters_url.clone(),
-        transcripts: episode
-            .transcripts
-            .iter()
-            .map(|link| (link.url.clone(), link.media_type.clone()))
-            .collect(),
     };
     Ok(Found::on_the_web(episode.enclosure_url.clone(), remote))
 }
