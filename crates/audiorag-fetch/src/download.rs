@@ -14,6 +14,7 @@ use reqwest::header::{
 use reqwest::{StatusCode, Url};
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use tokio_util::sync::CancellationToken;
 
 /// Attempts after which a download ends, however far each of them gets.
@@ -153,25 +154,36 @@ impl WebClient {
                 progress,
                 encoding: Encoding::Stored,
             };
-            job.run().await
+            let key = job.key.clone();
+            in_attempts(self.policy(), into, &key, &mut job).await
         };
         bounded(self.policy(), cancel, work).await
     }
 }
+
+/// Something that can be tried several times. A boxed future, because the compiler cannot see that those of a closure may
+/// cross threads.
+pub(crate) trait Attempt: Send {
+    /// Tries once, going on from what is there.
+    fn attempt<'a>(&'a mut self, partial: &'a mut Partial) -> BoxedOutcome<'a>;
+}
+
+/// What an attempt will come to.
+pub(crate) type BoxedOutcome<'a> = Pin<Box<dyn Future<Output = Result<Outcome>> + Send + 'a>>;
 
 /// Makes attempts at a download to `into` until one succeeds or nothing helps. `key` stands for what is downloaded.
 pub(crate) async fn in_attempts(
     policy: &WebPolicy,
     into: &Path,
     key: &str,
-    mut attempt: impl AsyncFnMut(&mut Partial) -> Result<Outcome>,
+    job: &mut dyn Attempt,
 ) -> Result<Fetched> {
     let mut partial = Partial::open(into, key).await?;
     let resumed_from = if resumable(&partial) { partial.length() } else { 0 };
     let mut farthest = partial.length();
     let (mut in_vain, mut attempts) = (1, 1);
     loop {
-        let error = match attempt(&mut partial).await {
+        let error = match job.attempt(&mut partial).await {
             Ok(Outcome::NotModified) => {
                 partial.discard()?;
                 return Ok(Fetched::NotModified);
@@ -242,17 +254,18 @@ fn resumable(partial: &Partial) -> bool {
         .is_some_and(|note| note.validators().for_range().is_some())
 }
 
-impl Job<'_> {
-    async fn run(&mut self) -> Result<Fetched> {
-        let (policy, into, key) = (self.client.policy(), self.into, self.key.clone());
-        in_attempts(policy, into, &key, async |partial| self.attempt(partial).await).await
+impl Attempt for Job<'_> {
+    fn attempt<'a>(&'a mut self, partial: &'a mut Partial) -> BoxedOutcome<'a> {
+        Box::pin(self.once(partial))
     }
+}
 
+impl Job<'_> {
     fn may_resume(&self, partial: &Partial) -> bool {
         self.encoding == Encoding::Stored && resumable(partial)
     }
 
-    async fn attempt(&mut self, partial: &mut Partial) -> Result<Outcome> {
+    async fn once(&mut self, partial: &mut Partial) -> Result<Outcome> {
         let mut headers = HeaderMap::new();
         let offset = if self.may_resume(partial) {
             partial.length()

@@ -3,7 +3,9 @@
 //! The endpoint and the keys come from the configuration, so the rules for addresses that strangers name do not apply to
 //! it; it may stand on the local network. Limits, partial files and attempts are those of all downloads.
 
-use crate::download::{Downloaded, Fetched, Outcome, Validators, bounded, in_attempts, too_large_named};
+use crate::download::{
+    Attempt, BoxedOutcome, Downloaded, Fetched, Outcome, Validators, bounded, in_attempts, too_large_named,
+};
 use crate::partial::{Note, Partial};
 use crate::policy::WebPolicy;
 use audiorag_core::id::KeyHasher;
@@ -238,7 +240,7 @@ impl Buckets {
                 .optional(self.settings.endpoint.as_deref())
                 .text(&url.to_string())
                 .finish();
-            let fetch = Fetch {
+            let mut fetch = Fetch {
                 store: &store,
                 url,
                 path: &path,
@@ -248,10 +250,7 @@ impl Buckets {
                 progress,
                 policy: &self.policy,
             };
-            in_attempts(&self.policy, into, &key, async |partial| {
-                fetch.attempt(partial).await
-            })
-            .await
+            in_attempts(&self.policy, into, &key, &mut fetch).await
         };
         bounded(&self.policy, cancel, work).await
     }
@@ -306,8 +305,14 @@ struct Fetch<'a> {
     policy: &'a WebPolicy,
 }
 
+impl Attempt for Fetch<'_> {
+    fn attempt<'a>(&'a mut self, partial: &'a mut Partial) -> BoxedOutcome<'a> {
+        Box::pin(self.once(partial))
+    }
+}
+
 impl Fetch<'_> {
-    async fn attempt(&self, partial: &mut Partial) -> Result<Outcome> {
+    async fn once(&self, partial: &mut Partial) -> Result<Outcome> {
         let offset = partial.length();
         let note = partial.note().filter(|note| note.etag.is_some()).cloned();
         let whole = note.as_ref().is_some_and(|note| note.total == Some(offset));
