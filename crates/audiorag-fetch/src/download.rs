@@ -5,6 +5,7 @@ use crate::hints;
 use crate::partial::{Note, Partial};
 use crate::policy::WebPolicy;
 use crate::status::{redact, status_error};
+use async_trait::async_trait;
 use audiorag_core::id::KeyHasher;
 use audiorag_core::{Error, ErrorKind, Result, Stage};
 use reqwest::header::{
@@ -14,7 +15,6 @@ use reqwest::header::{
 use reqwest::{StatusCode, Url};
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use tokio_util::sync::CancellationToken;
 
 /// Attempts after which a download ends, however far each of them gets.
@@ -154,22 +154,18 @@ impl WebClient {
                 progress,
                 encoding: Encoding::Stored,
             };
-            let key = job.key.clone();
-            in_attempts(self.policy(), into, &key, &mut job).await
+            job.run().await
         };
         bounded(self.policy(), cancel, work).await
     }
 }
 
-/// Something that can be tried several times. A boxed future, because the compiler cannot see that those of a closure may
-/// cross threads.
+/// Something that can be attempted again and goes on from what is there.
+#[async_trait]
 pub(crate) trait Attempt: Send {
-    /// Tries once, going on from what is there.
-    fn attempt<'a>(&'a mut self, partial: &'a mut Partial) -> BoxedOutcome<'a>;
+    /// One attempt.
+    async fn attempt(&mut self, partial: &mut Partial) -> Result<Outcome>;
 }
-
-/// What an attempt will come to.
-pub(crate) type BoxedOutcome<'a> = Pin<Box<dyn Future<Output = Result<Outcome>> + Send + 'a>>;
 
 /// Makes attempts at a download to `into` until one succeeds or nothing helps. `key` stands for what is downloaded.
 pub(crate) async fn in_attempts(
@@ -254,18 +250,9 @@ fn resumable(partial: &Partial) -> bool {
         .is_some_and(|note| note.validators().for_range().is_some())
 }
 
+#[async_trait]
 impl Attempt for Job<'_> {
-    fn attempt<'a>(&'a mut self, partial: &'a mut Partial) -> BoxedOutcome<'a> {
-        Box::pin(self.once(partial))
-    }
-}
-
-impl Job<'_> {
-    fn may_resume(&self, partial: &Partial) -> bool {
-        self.encoding == Encoding::Stored && resumable(partial)
-    }
-
-    async fn once(&mut self, partial: &mut Partial) -> Result<Outcome> {
+    async fn attempt(&mut self, partial: &mut Partial) -> Result<Outcome> {
         let mut headers = HeaderMap::new();
         let offset = if self.may_resume(partial) {
             partial.length()
@@ -313,6 +300,17 @@ impl Job<'_> {
                 jiff::Timestamp::now(),
             )),
         }
+    }
+}
+
+impl Job<'_> {
+    async fn run(&mut self) -> Result<Fetched> {
+        let (policy, into, key) = (self.client.policy(), self.into, self.key.clone());
+        in_attempts(policy, into, &key, self).await
+    }
+
+    fn may_resume(&self, partial: &Partial) -> bool {
+        self.encoding == Encoding::Stored && resumable(partial)
     }
 
     /// Takes the rest of what is there, if that is what the server sends.

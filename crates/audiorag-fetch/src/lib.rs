@@ -32,3 +32,24 @@ pub use peek::{Document, DocumentBody, Kind, Peek};
 pub use policy::{AllowedHost, WebPolicy};
 pub use reqwest::Url;
 pub use ytdlp::{Listed, PageDownload, PageMedia, Resolved, YtDlp};
+
+/// What the client returns may be awaited on any thread.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_util::sync::CancellationToken;
+
+    #[test]
+    fn futures_may_be_sent() {
+        fn check<T: Send>(_: T) {}
+        let client = WebClient::new(WebPolicy::default()).unwrap();
+        let cancel = CancellationToken::new();
+        let (url, path) = ("https://host.example/", std::path::Path::new("x"));
+        let program = YtDlp::new("yt-dlp");
+        check(client.document(url, None, &cancel));
+        check(client.peek(url, &cancel));
+        check(client.download(url, path, None, &|_, _| {}, &cancel));
+        check(program.resolve(&client, url, &cancel));
+        check(program.download(&client, url, path, &|_, _| {}, &cancel));
+    }
+}

@@ -4,10 +4,11 @@
 //! it; it may stand on the local network. Limits, partial files and attempts are those of all downloads.
 
 use crate::download::{
-    Attempt, BoxedOutcome, Downloaded, Fetched, Outcome, Validators, bounded, in_attempts, too_large_named,
+    Attempt, Downloaded, Fetched, Outcome, Validators, bounded, in_attempts, too_large_named,
 };
 use crate::partial::{Note, Partial};
 use crate::policy::WebPolicy;
+use async_trait::async_trait;
 use audiorag_core::id::KeyHasher;
 use audiorag_core::{Error, ErrorKind, Result, Secret, Stage};
 use futures_util::StreamExt as _;
@@ -305,14 +306,9 @@ struct Fetch<'a> {
     policy: &'a WebPolicy,
 }
 
+#[async_trait]
 impl Attempt for Fetch<'_> {
-    fn attempt<'a>(&'a mut self, partial: &'a mut Partial) -> BoxedOutcome<'a> {
-        Box::pin(self.once(partial))
-    }
-}
-
-impl Fetch<'_> {
-    async fn once(&self, partial: &mut Partial) -> Result<Outcome> {
+    async fn attempt(&mut self, partial: &mut Partial) -> Result<Outcome> {
         let offset = partial.length();
         let note = partial.note().filter(|note| note.etag.is_some()).cloned();
         let whole = note.as_ref().is_some_and(|note| note.total == Some(offset));
@@ -397,7 +393,9 @@ impl Fetch<'_> {
             _ => Ok(Outcome::Complete(self.describe(partial, resumed_from))),
         }
     }
+}
 
+impl Fetch<'_> {
     fn describe(&self, partial: &Partial, resumed_from: u64) -> Downloaded {
         Downloaded {
             path: self.into.to_owned(),

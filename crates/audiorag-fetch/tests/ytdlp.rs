@@ -237,11 +237,3 @@ async fn stopping_stops_the_program_and_its_children() {
         tokio::task::yield_now().await;
     }
 }
-
-#[test]
-fn the_program_may_be_run_from_any_thread() {
-    fn crosses_threads<T: Send>(_: &T) {}
-    let (program, client, cancel) = (stand_in(), client(1), CancellationToken::new());
-    crosses_threads(&program.resolve(&client, SITE, &cancel));
-    crosses_threads(&program.download(&client, SITE, Path::new("x"), &|_, _| {}, &cancel));
-}

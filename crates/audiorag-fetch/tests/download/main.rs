@@ -303,12 +303,3 @@ async fn documents_are_asked_for_only_if_they_changed() {
         ErrorKind::Protocol
     );
 }
-
-#[test]
-fn downloads_may_run_on_any_thread() {
-    fn crosses_threads<T: Send>(_: &T) {}
-    let (client, cancel) = (client(|_| {}), CancellationToken::new());
-    crosses_threads(&client.download("https://host.example/", Path::new("x"), None, &|_, _| {}, &cancel));
-    crosses_threads(&client.peek("https://host.example/", &cancel));
-    crosses_threads(&client.document("https://host.example/", None, &cancel));
-}
