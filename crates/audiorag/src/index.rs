@@ -15,6 +15,8 @@ mod reindex;
 mod stage;
 pub(crate) mod store;
 mod transcribe;
+#[cfg_attr(not(feature = "web"), path = "index/no_web.rs")]
+pub(crate) mod web;
 
 pub use discover::{Input, Selection};
 pub use event::{
@@ -31,19 +33,20 @@ use crate::operation;
 use audiorag_core::capability::{Embedder, Transcriber, VectorStore};
 use audiorag_core::chunking::ChunkSettings;
 use audiorag_core::id::{ContentHash, OperationId, SourceId};
-use audiorag_core::model::Discovered;
-use audiorag_core::{Error, ErrorKind, Money, Result, Stage};
+use audiorag_core::{Error, ErrorKind, Locator, Money, Result, Stage};
 use audiorag_state::{Claim, CostBy, CostWindow, Failure, Lease, Outcome, SourceRecord, State};
 use build::{Config, Recipe};
+use discover::{Copy, Episodes, Found, Remote};
 use futures_util::StreamExt as _;
 use generation::Requests;
 use identify::Identity;
 use stage::Stages;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
+use web::Web;
 
 /// How long a claim lives without renewal.
 const LEASE: Duration = Duration::from_mins(1);
@@ -63,6 +66,12 @@ pub struct IndexOptions {
     pub title: Option<String>,
     /// The most that calls of this run may cost; `None` means what the settings say.
     pub max_cost: Option<Money>,
+    /// Leave out files of folders that were changed within this time: they may still be written.
+    pub min_age: Option<Duration>,
+    /// Of feeds, only episodes that were published on or after this day, `YYYY-MM-DD`.
+    pub since: Option<String>,
+    /// Of feeds, at most so many episodes, the newest first.
+    pub latest: Option<usize>,
 }
 
 /// Everything that shapes a revision.
@@ -80,7 +89,7 @@ pub(crate) struct IndexSettings {
 /// A source to be worked on.
 enum Task {
     /// Found by its file, or not found.
-    Found(Result<Discovered>),
+    Found(Result<Found>),
     /// Known already.
     Again(Box<SourceRecord>),
 }
@@ -124,6 +133,7 @@ pub(crate) struct Indexer {
     pub(crate) store: Guarded<dyn VectorStore>,
     pub(crate) settings: IndexSettings,
     in_work: InWork,
+    web: Arc<Web>,
     /// Whether the embedder was loaded.
     warm: tokio::sync::OnceCell<()>,
 }
@@ -136,6 +146,7 @@ impl Indexer {
         store: Guarded<dyn VectorStore>,
         settings: IndexSettings,
         in_work: InWork,
+        web: Arc<Web>,
     ) -> Self {
         Self {
             state,
@@ -144,6 +155,7 @@ impl Indexer {
             store,
             settings,
             in_work,
+            web,
             warm: tokio::sync::OnceCell::new(),
         }
     }
@@ -163,12 +175,48 @@ impl Indexer {
         refuse_other_spaces(&self.state, &space.fingerprint()).await?;
         self.store.prepare(space).await?;
         retire_everywhere(&self.state, &self.store, Some(space)).await?;
-        let found = blocking(move || Ok(discover::discover(&inputs, &selection))).await?;
+        let found = self.discover(inputs, selection, options, cancel).await?;
         observer.event(IndexEvent::Discovered { sources: found.len() });
         let tasks = found.into_iter().map(Task::Found).collect();
         Ok(self
             .run(operation_id, tasks, &Job::Index(options), observer, cancel)
             .await)
+    }
+
+    /// Expands inputs into sources, each once, in their order.
+    async fn discover(
+        &self,
+        inputs: Vec<Input>,
+        selection: Selection,
+        options: &IndexOptions,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<Result<Found>>> {
+        let episodes = Episodes {
+            since: options.since.clone(),
+            latest: options.latest,
+        };
+        let named = blocking(move || Ok(discover::discover(&inputs, &selection))).await?;
+        let mut found = Vec::with_capacity(named.len());
+        for item in named {
+            let url = item.as_ref().ok().and_then(Found::url).map(str::to_owned);
+            let Some(url) = url else {
+                found.push(item);
+                continue;
+            };
+            match self.web.expand(&self.state, &url, &episodes, cancel).await {
+                Ok(items) => found.extend(items.into_iter().map(Ok)),
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                Err(error) => found.push(Err(error
+                    .with_source(Web::shown(&url))
+                    .with_stage(Stage::Discover))),
+            }
+        }
+        let mut seen = HashSet::new();
+        found.retain(|item| match item {
+            Ok(found) => seen.insert(found.locator.clone()),
+            Err(_) => true,
+        });
+        Ok(found)
     }
 
     /// Works through `tasks`, some of them side by side.
@@ -263,7 +311,12 @@ impl Indexer {
                 }
             };
             match operation::caught(work).await {
-                Ok(outcome) => outcome,
+                Ok(outcome) => {
+                    if let Locator::Url(url) = locator {
+                        self.web.done_with(url);
+                    }
+                    outcome
+                }
                 // Another process took the source over, or deleted it: the others go on.
                 Err(error) if error.kind() == ErrorKind::Cancelled && !cancel.is_cancelled() => {
                     let known = self.state.find_source(locator).await.ok().flatten();
@@ -285,12 +338,23 @@ impl Indexer {
 
     async fn work_through(
         &self,
-        found: &Discovered,
+        found: &Found,
         options: &IndexOptions,
         stages: Stages<'_>,
         cancel: &CancellationToken,
     ) -> Result<SourceOutcome> {
         let config = Config::new(self.config_json(options.title.as_deref()));
+        let fetched = match found.url() {
+            Some(url) => match self
+                .fetch(found, url, &config, options.force, stages, cancel)
+                .await?
+            {
+                Ok(fetched) => fetched,
+                Err(unchanged) => return Ok(unchanged),
+            },
+            None => found.clone(),
+        };
+        let found = &fetched;
         let identity = stages
             .run(
                 Stage::Probe,
@@ -327,6 +391,51 @@ impl Indexer {
         });
         let outcome = work.await;
         self.release(lease, outcome).await
+    }
+
+    /// Brings the bytes of a recording on the web here, unless nothing has to be done for it.
+    async fn fetch(
+        &self,
+        found: &Found,
+        url: &str,
+        config: &Config,
+        force: bool,
+        stages: Stages<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<std::result::Result<Found, SourceOutcome>> {
+        let remote = found.remote.as_deref().cloned().unwrap_or_default();
+        let known = self.state.find_source(&found.locator).await?;
+        let current = match &known {
+            Some(source) if !force && identify::is_settled(source) => match &source.fingerprint {
+                Some(last) => identify::is_current(&self.state, source, &last.content, config).await?,
+                None => false,
+            },
+            _ => false,
+        };
+        let unchanged = |source: &SourceRecord| stages.skipped(&source.id, identify::unchanged(source));
+        // An episode keeps its recording: a feed that replaces it gives it another GUID or another URL. Of a page
+        // nobody can ask whether it changed.
+        let keeps = remote.item.is_some() || remote.is_page;
+        if let Some(source) = known.as_ref().filter(|_| current && keeps) {
+            return Ok(Err(unchanged(source)));
+        }
+        let fetching = self
+            .web
+            .fetch(&self.state, url, &remote, !current, stages, cancel);
+        match (stages.run(Stage::Download, fetching).await?, &known) {
+            (Copy::Here { path, fingerprint }, _) => {
+                // With its chapters, which are fetched together with it.
+                let said = self.state.download(url).await?.and_then(|known| known.said);
+                Ok(Ok(Found {
+                    bytes: fingerprint.bytes,
+                    copy: Some(path),
+                    remote: Some(Box::new(Remote { said, ..remote })),
+                    ..found.clone()
+                }))
+            }
+            (Copy::Unchanged, Some(source)) => Ok(Err(unchanged(source))),
+            (Copy::Unchanged, None) => Err(Error::internal("what was never fetched cannot be unchanged")),
+        }
     }
 
     /// Claims a source, or says who has it.

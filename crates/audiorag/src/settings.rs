@@ -165,6 +165,10 @@ pub struct Settings {
     pub vendors: VendorSettings,
     /// How sources are found and worked on.
     pub index: IndexSettings,
+    /// How recordings are decoded.
+    pub decode: DecodeSettings,
+    /// Recordings from the web.
+    pub fetch: FetchSettings,
     /// When what nobody needs is removed.
     pub gc: GcSettings,
     /// Messages.
@@ -349,6 +353,44 @@ pub struct IndexSettings {
     pub hidden: bool,
     /// How long an interrupted run waits for the parts in flight.
     pub grace: Duration,
+    /// How long a watcher waits between two looks.
+    pub watch_interval: Duration,
+}
+
+/// How recordings are decoded.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct DecodeSettings {
+    /// The audio track, counted from 1; the first that can be decoded when absent.
+    pub track: Option<u32>,
+    /// The channel, counted from 1; all of them mixed when absent.
+    pub channel: Option<u16>,
+    /// The program for formats that are not decoded here.
+    pub ffmpeg: Option<PathBuf>,
+    /// Whether a child process decodes.
+    pub isolate: bool,
+    /// The audiorag program that is started for it, with the command [`DECODER`](crate::DECODER).
+    pub program: Option<PathBuf>,
+}
+
+/// How recordings come from the web.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct FetchSettings {
+    /// Where they are kept while they are indexed.
+    pub dir: PathBuf,
+    /// Whether they stay there.
+    pub keep: bool,
+    /// The largest, in bytes.
+    pub max_bytes: u64,
+    /// How long fetching one may take with all attempts.
+    pub timeout: Duration,
+    /// Hosts, addresses and networks that may be fetched from although they are not public.
+    pub allow_hosts: Vec<String>,
+    /// The program yt-dlp, where it is not the one on the PATH.
+    pub yt_dlp: Option<PathBuf>,
+    /// A file of cookies for it.
+    pub cookies: Option<PathBuf>,
 }
 
 /// When what nobody needs is removed.

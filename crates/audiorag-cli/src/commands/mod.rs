@@ -5,6 +5,7 @@ mod completions;
 mod config;
 mod cost;
 mod db;
+mod decode;
 mod delete;
 mod doctor;
 mod export;
@@ -20,6 +21,7 @@ mod search;
 mod setup;
 mod show;
 mod status;
+mod watch;
 
 use crate::args::{Command, Config};
 use crate::context::{Context, Program};
@@ -35,6 +37,7 @@ pub(crate) async fn dispatch(program: Program, command: Command) -> Result<ExitS
     match command {
         // These work with settings that cannot be used, and help to repair them.
         Command::Completions { shell } => completions::run(&program, shell),
+        Command::Decode { request } => decode::run(request),
         Command::Setup(args) => setup::run(&program, &args),
         Command::Config(Config::Path) => config::path(&program),
         Command::Config(Config::Docs) => config::docs(&program),
@@ -45,6 +48,10 @@ pub(crate) async fn dispatch(program: Program, command: Command) -> Result<ExitS
             // Ends by itself, at a commit point. The work of a command is boxed: a chain of futures inside each other
             // takes more stack than some threads have.
             context.logged(Box::pin(index::run(&context, &args))).await
+        }
+        Command::Watch(args) => {
+            let context = program.resolve(args.settings())?;
+            context.logged(Box::pin(watch::run(&context, &args))).await
         }
         Command::Reindex(args) => {
             let context = program.resolve(BTreeMap::new())?;
@@ -88,9 +95,11 @@ async fn with_settings(context: &Context, command: Command) -> Result<ExitStatus
         Command::Models(_) => Err(Error::unsupported("local models are not part of this build")
             .with_hint("rebuild with --features local")),
         Command::Index(_)
+        | Command::Watch(_)
         | Command::Reindex(_)
         | Command::Setup(_)
         | Command::Config(_)
+        | Command::Decode { .. }
         | Command::Completions { .. } => Err(Error::internal("a command was started the wrong way")),
     }
 }

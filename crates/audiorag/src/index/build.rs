@@ -8,6 +8,7 @@ use super::store::{SourceFacts, retire, upsert, verify};
 use super::transcribe::{PartsReport, Transcription};
 use super::{Indexer, SourceOutcome, embed};
 use crate::operation;
+use audiorag_audio::DecodeOptions;
 use audiorag_core::chunking;
 use audiorag_core::id::{ChunkId, ConfigHash, ContentHash, EmbeddingKey, KeyHasher, RevisionId, SourceId};
 use audiorag_core::model::{EmbeddingSpace, Media, SourceStatus, Transcript};
@@ -101,7 +102,13 @@ impl Indexer {
         cancel: &CancellationToken,
     ) -> Result<SourceOutcome> {
         let (state, source_id) = (&self.state, &target.source.id);
-        let media = stages.run(Stage::Probe, probe(target)).await?;
+        let mut media = stages
+            .run(Stage::Probe, probe(target, &self.settings.speech.decode))
+            .await?;
+        if let Some(said) = &target.said {
+            media = media.corrected_by(said);
+        }
+        let media = media;
         let header = recipe.title.map(str::to_owned).or_else(|| media.title.clone());
         let title = header
             .clone()
@@ -315,7 +322,7 @@ impl Indexer {
     /// The settings that shape a revision, as data.
     pub(crate) fn config_json(&self, title: Option<&str>) -> Value {
         json!({
-            "audio": self.settings.speech.split.fingerprint(),
+            "audio": self.settings.speech.audio_fingerprint(),
             "transcriber": self.transcriber.info().fingerprint(),
             "language": self.settings.speech.language,
             "prompt": self.settings.speech.prompt,
@@ -352,7 +359,7 @@ pub(super) fn report(draft: Draft<'_>, filled: Filled, parts: PartsReport) -> In
     }
 }
 
-async fn probe(target: &Target) -> Result<Media> {
-    let path = target.path.clone();
-    blocking(move || audiorag_audio::probe(&path)).await
+async fn probe(target: &Target, decode: &DecodeOptions) -> Result<Media> {
+    let (path, decode) = (target.path.clone(), decode.clone());
+    blocking(move || audiorag_audio::probe_with(&path, &decode)).await
 }
