@@ -347,3 +347,12 @@ async fn refusals_of_the_service_are_told_and_leave_nothing() {
     assert_eq!(error.kind(), ErrorKind::Input);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn reading_buckets_may_run_on_any_thread() {
+    fn crosses_threads<T: Send>(_: &T) {}
+    let buckets = Buckets::new(BucketSettings::default(), WebPolicy::default()).unwrap();
+    let (url, cancel) = (at("s3://recordings/a.mp3"), CancellationToken::new());
+    crosses_threads(&buckets.list(&url, &cancel));
+    crosses_threads(&buckets.download(&url, Path::new("x"), None, &|_, _| {}, &cancel));
+}

@@ -50,11 +50,20 @@ pub(super) fn architecture(tree: &[File]) -> Findings {
     findings
 }
 
-/// Tests that a table of failures names and the tree does not have: a promise whose test is gone is none.
+/// Pages whose tables name a test in the last column of every row.
+const TESTED_PAGES: &[&str] = &["docs/reliability.md", "docs/sources.md"];
+
+/// Tests that a table names and the tree does not have: a promise whose test is gone is none.
 pub(super) fn named_tests(tree: &[File]) -> Findings {
-    const NAME: &str = "docs/reliability.md";
-    let Some(file) = tree.iter().find(|file| file.path == NAME) else {
-        return vec![format!("{NAME} is missing")];
+    TESTED_PAGES
+        .iter()
+        .flat_map(|name| named_in(name, tree))
+        .collect()
+}
+
+fn named_in(name: &str, tree: &[File]) -> Findings {
+    let Some(file) = tree.iter().find(|file| file.path == name) else {
+        return vec![format!("{name} is missing")];
     };
     let mut findings = Findings::new();
     for (number, line) in prose(file.text()) {
@@ -70,16 +79,16 @@ pub(super) fn named_tests(tree: &[File]) -> Findings {
             continue;
         }
         if !tests.contains('`') {
-            findings.push(format!("{NAME}:{number}: names no test for this row"));
+            findings.push(format!("{name}:{number}: names no test for this row"));
         }
-        for name in tests.split('`').skip(1).step_by(2) {
-            let definition = format!("fn {name}(");
+        for test in tests.split('`').skip(1).step_by(2) {
+            let definition = format!("fn {test}(");
             let is_there = tree
                 .iter()
                 .any(|file| file.is_rust() && file.text().contains(&definition));
             if !is_there {
                 findings.push(format!(
-                    "{NAME}:{number}: names the test `{name}`, which is not in the tree"
+                    "{name}:{number}: names the test `{test}`, which is not in the tree"
                 ));
             }
         }
@@ -241,13 +250,16 @@ mod tests {
             file("tests/it/a.rs", "#[test]\nfn is_there() {}\n"),
         ];
         assert_eq!(
-            named_tests(&tree),
+            named_in("docs/reliability.md", &tree),
             [
                 "docs/reliability.md:3: names the test `is_gone`, which is not in the tree",
                 "docs/reliability.md:4: names no test for this row",
             ]
         );
-        assert_eq!(named_tests(&[]), ["docs/reliability.md is missing"]);
+        assert_eq!(
+            named_tests(&[]),
+            ["docs/reliability.md is missing", "docs/sources.md is missing"]
+        );
     }
 
     #[test]

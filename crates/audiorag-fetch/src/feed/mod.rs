@@ -1,6 +1,6 @@
 //! Podcast feeds: RSS, Atom and JSON Feed.
 //!
-//! feed-rs reads the formats, with their many ways to write a date; [`strain`] stands before it, because a feed of ten
+//! feed-rs reads the formats, with their many ways to write a date; a reader of ours (`strain`) stands before it, because a feed of ten
 //! thousand episodes must not fail as a whole for one odd element, and reads what feed-rs leaves out.
 
 mod chapters;

@@ -5,9 +5,7 @@ mod resume;
 
 use audiorag_core::retry::RetryPolicy;
 use audiorag_core::{Error, ErrorKind};
-use audiorag_fetch::{
-    Document, Downloaded, Fetched, Kind, Validators, WebClient, WebPolicy, discard_partial,
-};
+use audiorag_fetch::{Document, Downloaded, Fetched, Kind, Validators, WebClient, WebPolicy};
 use audiorag_testkit::http::{Reply, Request, Server};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
