@@ -391,6 +391,8 @@ pub struct FetchSettings {
     pub yt_dlp: Option<PathBuf>,
     /// A file of cookies for it.
     pub cookies: Option<PathBuf>,
+    /// The environment it is started with.
+    pub environment: Vec<(String, String)>,
 }
 
 /// When what nobody needs is removed.

@@ -159,6 +159,12 @@ impl Web {
         let program = self.limits.yt_dlp.clone();
         YtDlp::new(program.unwrap_or_else(|| PathBuf::from("yt-dlp")))
             .with_cookies(self.limits.cookies.clone())
+            .with_environment(
+                self.limits
+                    .environment
+                    .iter()
+                    .map(|(name, value)| (name.into(), value.into())),
+            )
     }
 
     /// The URL as it is kept: normalised, and without the fragment, which servers never see.

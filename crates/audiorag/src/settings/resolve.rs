@@ -214,6 +214,7 @@ impl Reader<'_> {
                     .unwrap_or_default(),
                 yt_dlp: self.optional(Key::FetchYtDlp).map(PathBuf::from),
                 cookies: self.file(Key::FetchCookies),
+                environment: self.harmless_environment(),
             },
             gc: GcSettings {
                 retention: self.age(Key::GcRetention),
@@ -223,6 +224,32 @@ impl Reader<'_> {
                 format: self.word(Key::LogFormat, LogFormat::parse, LogFormat::Human),
             },
         }
+    }
+
+    /// What other programs are started with. Keys of vendors are none of their business, and neither is a password in
+    /// a proxy's address.
+    fn harmless_environment(&self) -> Vec<(String, String)> {
+        const NAMES: &[&str] = &[
+            "PATH",
+            "HOME",
+            "LANG",
+            "LC_ALL",
+            "TMPDIR",
+            "XDG_CACHE_HOME",
+            "SSL_CERT_FILE",
+            "SSL_CERT_DIR",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "NO_PROXY",
+            "http_proxy",
+            "https_proxy",
+            "no_proxy",
+        ];
+        NAMES
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), self.sources.env.get(*name)?.clone())))
+            .filter(|(_, value)| !value.contains('@'))
+            .collect()
     }
 
     /// A program on the PATH.
