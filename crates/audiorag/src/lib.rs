@@ -28,6 +28,7 @@
 //! Your own transcriber, embedder, vector store, reranker or generator takes the place of a configured one
 //! through [`AudioRag::builder`].
 
+pub mod captions;
 pub mod doctor;
 pub mod export;
 pub mod gc;
