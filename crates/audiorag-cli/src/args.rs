@@ -1,5 +1,7 @@
 //! What can be written on the command line.
 
+mod given;
+
 use audiorag::core::Money;
 use audiorag::settings::Key;
 use clap::builder::styling::{AnsiColor, Effects, Styles};
@@ -218,6 +220,8 @@ pub(crate) struct Index {
     /// The language spoken, such as en
     #[arg(long, value_name = "TAG")]
     pub(crate) language: Option<String>,
+    #[command(flatten)]
+    pub(crate) given: given::Given,
     /// Take files and folders whose names start with a dot
     #[arg(long)]
     pub(crate) hidden: bool,
@@ -277,6 +281,7 @@ impl Index {
         if let Some(language) = &self.language {
             flags.insert(Key::SttLanguage, language.clone());
         }
+        flags.extend(self.given.settings());
         for (key, given) in [
             (Key::IndexHidden, self.hidden),
             (Key::IndexFollowLinks, self.follow_links),

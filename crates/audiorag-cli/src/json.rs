@@ -189,6 +189,7 @@ fn indexed(source: &IndexedSource) -> Value {
         "embedded_chunks": source.embedded_chunks,
         "reused_embeddings": source.reused_embeddings,
         "suspicious_segments": source.suspicious_segments,
+        "transcript": source.transcript,
     })
 }
 
@@ -239,6 +240,7 @@ pub(crate) fn plan(plan: &IndexPlan) -> Value {
                 "skipped": source.skipped,
                 "stages": source.stages.iter().map(|stage| stage.as_str()).collect::<Vec<_>>(),
                 "duration": source.duration.map(seconds),
+                "transcript": source.transcript,
                 "transcribe": planned(&source.transcribe),
                 "embed": planned(&source.embed),
             })

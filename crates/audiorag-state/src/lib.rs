@@ -29,6 +29,7 @@ mod repair;
 mod revision;
 mod source;
 mod space;
+mod speaker;
 mod stored;
 mod vectors;
 
@@ -42,6 +43,7 @@ pub use records::{
     Outcome, Owner, PartRow, Retirement, RevisionFacts, RevisionPlan, RevisionRecord, SourceRecord,
     StoredChunk, Switch,
 };
+pub use speaker::{SpeakerCount, SpeakerName};
 pub use vectors::EmbeddedVectorStore;
 
 use audiorag_core::Result;

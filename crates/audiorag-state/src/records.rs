@@ -146,7 +146,7 @@ pub struct NewTranscript<'a> {
     pub content: &'a ContentHash,
     /// The part's place in it.
     pub span: Span,
-    /// Who wrote it, as `vendor/model@version`.
+    /// Who wrote it, as `vendor/model@version`; `given/FORMAT@version` for one that was not made by speech-to-text.
     pub provider: &'a str,
     /// What is said, in times of the part.
     pub transcript: &'a PartTranscript,

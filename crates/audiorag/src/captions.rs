@@ -11,6 +11,8 @@ mod prefix;
 mod text;
 mod tsv;
 
+pub(crate) use json::is_tag;
+
 use audiorag_core::model::{PartTranscript, Segment, Transcript};
 use audiorag_core::{Error, MediaTime, Result, Span};
 

@@ -5,10 +5,12 @@
 //! visible and nothing is lost: whatever ends a run, the next one goes on from the last commit.
 
 mod build;
+mod config;
 mod discover;
 pub(crate) mod embed;
 mod event;
 mod generation;
+pub(crate) mod given;
 mod identify;
 mod plan;
 mod reindex;
@@ -16,6 +18,7 @@ mod stage;
 pub(crate) mod store;
 mod transcribe;
 
+pub(crate) use config::is_same_but_for_its_source;
 pub use discover::{Input, Selection};
 pub use event::{
     FailedSource, IndexEvent, IndexObserver, IndexReport, IndexedSource, SkippedSource, SourceOutcome,
@@ -28,18 +31,21 @@ pub(crate) use transcribe::SpeechSettings;
 
 use crate::guard::Guarded;
 use crate::operation;
+use crate::settings::TranscriptMode;
 use audiorag_core::capability::{Embedder, Transcriber, VectorStore};
 use audiorag_core::chunking::ChunkSettings;
 use audiorag_core::id::{ContentHash, OperationId, SourceId};
 use audiorag_core::model::Discovered;
 use audiorag_core::{Error, ErrorKind, Money, Result, Stage};
 use audiorag_state::{Claim, CostBy, CostWindow, Failure, Lease, Outcome, SourceRecord, State};
-use build::{Config, Recipe};
+use build::Recipe;
 use futures_util::StreamExt as _;
 use generation::Requests;
+use given::Sidecars;
 use identify::Identity;
 use stage::Stages;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +69,9 @@ pub struct IndexOptions {
     pub title: Option<String>,
     /// The most that calls of this run may cost; `None` means what the settings say.
     pub max_cost: Option<Money>,
+    /// The transcript of the source, when there is only one. It stays the source's own until another one is named, the
+    /// recording changes, or transcripts are never to be used.
+    pub transcript_file: Option<PathBuf>,
 }
 
 /// Everything that shapes a revision.
@@ -71,6 +80,7 @@ pub(crate) struct IndexSettings {
     pub(crate) speech: SpeechSettings,
     pub(crate) chunks: ChunkSettings,
     pub(crate) embedding_batch: usize,
+    pub(crate) transcript: TranscriptMode,
     pub(crate) source_concurrency: usize,
     pub(crate) verification: Verification,
     pub(crate) verify_attempts: u32,
@@ -124,6 +134,7 @@ pub(crate) struct Indexer {
     pub(crate) store: Guarded<dyn VectorStore>,
     pub(crate) settings: IndexSettings,
     in_work: InWork,
+    sidecars: Sidecars,
     /// Whether the embedder was loaded.
     warm: tokio::sync::OnceCell<()>,
 }
@@ -144,6 +155,7 @@ impl Indexer {
             store,
             settings,
             in_work,
+            sidecars: Sidecars::default(),
             warm: tokio::sync::OnceCell::new(),
         }
     }
@@ -164,6 +176,7 @@ impl Indexer {
         self.store.prepare(space).await?;
         retire_everywhere(&self.state, &self.store, Some(space)).await?;
         let found = blocking(move || Ok(discover::discover(&inputs, &selection))).await?;
+        given::refuse_several(options, found.len())?;
         observer.event(IndexEvent::Discovered { sources: found.len() });
         let tasks = found.into_iter().map(Task::Found).collect();
         Ok(self
@@ -290,7 +303,8 @@ impl Indexer {
         stages: Stages<'_>,
         cancel: &CancellationToken,
     ) -> Result<SourceOutcome> {
-        let config = Config::new(self.config_json(options.title.as_deref()));
+        let given = self.given(&found.locator, options).await?;
+        let config = self.config(options.title.as_deref(), given.ready.as_ref());
         let identity = stages
             .run(
                 Stage::Probe,
@@ -310,8 +324,12 @@ impl Indexer {
         let recipe = Recipe {
             config: &config,
             title: options.title.as_deref(),
+            given: given.ready.as_ref(),
             again: None,
         };
+        for complaint in &given.complaints {
+            stages.warn(complaint.as_str());
+        }
         let (target, lease, recipe) = (&target, &lease, &recipe);
         let work = self.keeping(lease, cancel, |cancel| async move {
             let content = &target.fingerprint.content;

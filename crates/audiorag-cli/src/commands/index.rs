@@ -26,6 +26,11 @@ pub(super) async fn run(context: &Context, args: &Index) -> Result<ExitStatus> {
         exclude: args.exclude.clone(),
         title: args.title.clone(),
         max_cost: args.max_cost,
+        transcript_file: args
+            .given
+            .transcript_file
+            .as_ref()
+            .map(|file| context.cwd.join(file)),
     };
     for missing in audiorag.shortcomings()? {
         context.printer.note(missing);
@@ -207,7 +212,9 @@ fn is_interrupted(failed: &FailedSource) -> bool {
 
 fn indexed(source: &IndexedSource) -> String {
     let mut detail = vec![source.duration.to_string(), count(source.chunks, "chunk")];
-    if source.reused_parts > 0 {
+    if let Some(name) = &source.transcript {
+        detail.push(format!("transcript given: {name}"));
+    } else if source.reused_parts > 0 {
         let all = source.transcribed_parts + source.reused_parts;
         detail.push(format!("{} of {all} parts reused", source.reused_parts));
     }

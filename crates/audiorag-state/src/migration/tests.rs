@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// The version that this program writes.
-const NEWEST: &str = "m20261124_000002_record_calls";
+const NEWEST: &str = "m20261125_000003_name_speakers";
 
 fn scratch() -> (TempDir, StateOptions) {
     let directory = tempfile::tempdir().unwrap();

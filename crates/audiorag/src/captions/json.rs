@@ -96,7 +96,7 @@ fn language(document: &Value) -> Option<String> {
 }
 
 /// Whether a text may be a BCP 47 tag: two or three letters, and what follows behind hyphens.
-pub(super) fn is_tag(text: &str) -> bool {
+pub(crate) fn is_tag(text: &str) -> bool {
     let mut subtags = text.split('-');
     let primary = subtags.next().unwrap_or_default();
     (2..=3).contains(&primary.len())

@@ -10,6 +10,7 @@ mod drift;
 mod ending;
 mod faults;
 mod generations;
+mod given;
 mod indexing;
 mod model;
 mod reindexing;
