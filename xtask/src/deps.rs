@@ -28,6 +28,11 @@ const LAYERS: &[Layer] = &[
         dev: &["audiorag-testkit"],
     },
     Layer {
+        name: "audiorag-fetch",
+        normal: &["audiorag-core"],
+        dev: &["audiorag-testkit"],
+    },
+    Layer {
         name: "audiorag-providers",
         normal: &["audiorag-core"],
         // Its models are tested on real recordings, which have to be decoded.
@@ -43,6 +48,7 @@ const LAYERS: &[Layer] = &[
         normal: &[
             "audiorag-audio",
             "audiorag-core",
+            "audiorag-fetch",
             "audiorag-providers",
             "audiorag-state",
         ],
@@ -83,7 +89,11 @@ const LAYERS: &[Layer] = &[
 
 /// Crates that only the named workspace crates may depend on directly: one concern, one place. Tests are free.
 const OWNED: &[(&str, &[&str])] = &[
-    ("reqwest", &["audiorag-providers"]),
+    // Two clients on purpose: docs/adr/0011-a-crate-for-fetching.md.
+    ("reqwest", &["audiorag-fetch", "audiorag-providers"]),
+    ("feed-rs", &["audiorag-fetch"]),
+    ("quick-xml", &["audiorag-fetch"]),
+    ("object_store", &["audiorag-fetch"]),
     ("ort", &["audiorag-providers"]),
     ("tokenizers", &["audiorag-providers"]),
     ("failsafe", &["audiorag-providers"]),
@@ -123,6 +133,7 @@ const ABSENT: &[(&str, &[&str])] = &[
         "audiorag-audio",
         &["tokio", "reqwest", "hyper", "sea-orm", "sqlx-core", "ort"],
     ),
+    ("audiorag-fetch", &["sea-orm", "sqlx-core", "ort", "symphonia"]),
     ("audiorag-state", &["reqwest", "ort", "tokenizers", "symphonia"]),
     ("audiorag-providers", &["sea-orm", "symphonia", "clap"]),
     ("audiorag", &["clap", "indicatif", "axum", "rmcp"]),
@@ -375,7 +386,7 @@ mod tests {
         ]);
         assert_eq!(
             owners(&graph),
-            ["audiorag-cli uses reqwest, which is for audiorag-providers alone"]
+            ["audiorag-cli uses reqwest, which is for audiorag-fetch and audiorag-providers alone"]
         );
     }
 

@@ -2,25 +2,28 @@
 
 use crate::edit::{self, Edit};
 use crate::file::{self, FileName, OpenFile};
+use crate::patience::{Patience, Watched};
 use crate::sniff::{self, Content};
-use crate::{Limits, cutoff, tags};
+use crate::{DecodeOptions, Limits, cutoff, isolate, tags};
 use audiorag_core::model::Media;
 use audiorag_core::{Error, MediaTime, Result, Stage};
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known as codec;
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
-use symphonia::core::io::{MediaSource, MediaSourceStream, MediaSourceStreamOptions, ReadOnlySource};
+use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::units::TimeBase;
 
-const CONVERT: &str = "convert it first, for example with: ffmpeg -i INPUT -vn -ac 1 -ar 16000 OUTPUT.flac";
+pub(crate) const CONVERT: &str =
+    "convert it first, for example with: ffmpeg -i INPUT -vn -ac 1 -ar 16000 OUTPUT.flac";
 
 /// Reads the headers of a recording: container, codec, rate, channels, announced length and tags.
 ///
@@ -33,12 +36,19 @@ const CONVERT: &str = "convert it first, for example with: ffmpeg -i INPUT -vn -
 /// [`Input`](audiorag_core::ErrorKind::Input) for everything else that is not a usable recording: directories,
 /// pipes, empty, unreadable or too large files, other contents, video without sound.
 pub fn probe(path: &Path) -> Result<Media> {
-    probe_with(path, &Limits::default())
+    probe_with(path, &DecodeOptions::default())
 }
 
-/// [`probe`] with other limits than the default ones.
-pub fn probe_with(path: &Path, limits: &Limits) -> Result<Media> {
-    open(path, limits, Stage::Probe).map(|opened| opened.media)
+/// [`probe`] with other options than the default ones.
+///
+/// # Errors
+/// As [`probe`], and [`Input`](audiorag_core::ErrorKind::Input) for a track or channel that the recording does not
+/// have.
+pub fn probe_with(path: &Path, options: &DecodeOptions) -> Result<Media> {
+    match &options.isolation {
+        Some(isolation) => isolate::probe(path, options, isolation, Stage::Probe),
+        None => open(path, options, Stage::Probe).map(|opened| opened.media),
+    }
 }
 
 /// A recording whose headers have been read.
@@ -56,17 +66,41 @@ pub(crate) struct Opened {
     pub(crate) is_announced: bool,
     /// Whether the file is known to be incomplete.
     pub(crate) is_cut_off: bool,
+    /// The channel that is wanted, counted from 0; `None` for all.
+    pub(crate) channel: Option<u16>,
+    /// Knows when the decoder has had its time.
+    pub(crate) patience: Patience,
 }
 
-pub(crate) fn open(path: &Path, limits: &Limits, stage: Stage) -> Result<Opened> {
-    let OpenFile { mut file, name, .. } = file::open(path, limits, stage)?;
+/// Opens a recording to be decoded in this process.
+pub(crate) fn open(path: &Path, options: &DecodeOptions, stage: Stage) -> Result<Opened> {
+    let OpenFile {
+        mut file,
+        metadata,
+        name,
+    } = file::open(path, &options.limits, stage)?;
     check_content(&file, &name)?;
     let edits = edit::of_tracks(&file);
     let is_cut_off = cutoff::is_cut_off(&file);
     file.rewind().map_err(|cause| name.io("read", cause))?;
-    guarded(&name, "reading the headers", || {
-        open_container(file, is_cut_off, &edits, &name, limits)
-    })?
+    let stall = Duration::from_millis(options.limits.max_stall.as_millis());
+    let patience = Patience::new(stall, metadata.len());
+    let counting = patience.count();
+    // A file that is cut off is read as a stream, which promises no length.
+    let source = Watched::new(file, patience.clone(), (!is_cut_off).then_some(metadata.len()));
+    let opened = guarded(&name, "reading the headers", || {
+        open_container(source, &edits, &name, options)
+    })?;
+    drop(counting);
+    opened
+        .map(|opened| Opened { is_cut_off, ..opened })
+        .map_err(|error| {
+            if patience.is_over() {
+                isolate::too_slow(&name, stall)
+            } else {
+                error
+            }
+        })
 }
 
 fn check_content(file: &File, name: &FileName) -> Result<()> {
@@ -92,18 +126,14 @@ fn check_content(file: &File, name: &FileName) -> Result<()> {
 }
 
 fn open_container(
-    file: File,
-    is_cut_off: bool,
+    source: Watched<File>,
     edits: &[(u32, Edit)],
     name: &FileName,
-    limits: &Limits,
+    options: &DecodeOptions,
 ) -> Result<Opened> {
-    let source: Box<dyn MediaSource> = if is_cut_off {
-        Box::new(ReadOnlySource::new(file))
-    } else {
-        Box::new(file)
-    };
-    let stream = MediaSourceStream::new(source, MediaSourceStreamOptions::default());
+    let limits = &options.limits;
+    let patience = source.patience().clone();
+    let stream = MediaSourceStream::new(Box::new(source), MediaSourceStreamOptions::default());
     let mut reader = symphonia::default::get_probe()
         .probe(
             &Hint::new(),
@@ -112,7 +142,7 @@ fn open_container(
             MetadataOptions::default(),
         )
         .map_err(|error| unreadable(name, error))?;
-    let (track, parameters) = choose_track(&*reader, name)?;
+    let (track, parameters) = choose_track(&*reader, options.track, name)?;
     let decoder = make_decoder(&parameters, name)?;
 
     let mut media = Media {
@@ -123,6 +153,9 @@ fn open_container(
         ..Media::default()
     };
     check_shape(media.sample_rate, usize::from(media.channels), name, limits)?;
+    if media.channels > 0 {
+        check_channel(options.channel, usize::from(media.channels), name)?;
+    }
     let edit = edits
         .iter()
         .find(|(id, _)| media.container == "mp4" && *id == track.id)
@@ -157,13 +190,28 @@ fn open_container(
         time_base: track.time_base,
         edit,
         is_announced,
-        is_cut_off,
+        is_cut_off: false,
+        channel: options.channel.map(|channel| channel.saturating_sub(1)),
+        patience,
     })
 }
 
-/// The first audio track with a decoder.
+/// Refuses a channel, counted from 1, that is not there.
+pub(crate) fn check_channel(wanted: Option<u16>, channels: usize, name: &FileName) -> Result<()> {
+    match wanted {
+        Some(channel) if channel == 0 || usize::from(channel) > channels => Err(name
+            .input(format_args!("has no channel {channel} of {channels}"))
+            .with_hint(format!(
+                "choose a channel from 1 to {channels}, or none to mix them"
+            ))),
+        _ => Ok(()),
+    }
+}
+
+/// The audio track that is wanted, counted from 1, or the first with a decoder.
 pub(crate) fn choose_track(
     reader: &dyn FormatReader,
+    wanted: Option<u32>,
     name: &FileName,
 ) -> Result<(Track, AudioCodecParameters)> {
     let audio: Vec<(&Track, &AudioCodecParameters)> = reader
@@ -177,10 +225,20 @@ pub(crate) fn choose_track(
         })
         .collect();
     let codecs = symphonia::default::get_codecs();
-    if let Some((track, parameters)) = audio
-        .iter()
-        .find(|(_, parameters)| codecs.get_audio_decoder(parameters.codec).is_some())
-    {
+    let can_decode = |parameters: &AudioCodecParameters| codecs.get_audio_decoder(parameters.codec).is_some();
+    let audio = match wanted {
+        Some(number) if !audio.is_empty() => {
+            let chosen = (number as usize)
+                .checked_sub(1)
+                .and_then(|index| audio.get(index));
+            vec![*chosen.ok_or_else(|| {
+                name.input(format_args!("has no audio track {number} of {}", audio.len()))
+                    .with_hint(format!("choose a track from 1 to {}", audio.len()))
+            })?]
+        }
+        _ => audio,
+    };
+    if let Some((track, parameters)) = audio.iter().find(|(_, parameters)| can_decode(parameters)) {
         let mut parameters = (*parameters).clone();
         if matches!(
             parameters.codec,
@@ -272,6 +330,12 @@ fn unreadable(name: &FileName, error: SymphoniaError) -> Error {
         SymphoniaError::Unsupported(detail) if detail.contains("moov") => name
             .input("is cut off: its index is missing")
             .with_hint("copy or download it again"),
+        SymphoniaError::Unsupported(detail) => name
+            .error(
+                Error::unsupported,
+                format_args!("is in a form of its format that is not decoded here: {detail}"),
+            )
+            .with_hint(CONVERT),
         other => name
             .input(format_args!("has headers that cannot be read: {other}"))
             .with_hint(format!(

@@ -4,13 +4,15 @@
 //! be decoded become silence of their length, and holes in the container's timestamps are filled. So nothing
 //! that goes wrong moves what follows.
 
-use crate::Limits;
 use crate::container::{self, Opened, guarded, too_long};
 use crate::file::FileName;
+use crate::patience::Patience;
+use crate::{Limits, isolate};
 use audiorag_core::model::Media;
 use audiorag_core::{MediaTime, Result};
 use std::io;
-use symphonia::core::audio::{Audio, AudioBuffer, GenericAudioBufferRef};
+use std::time::Duration;
+use symphonia::core::audio::{Audio, GenericAudioBufferRef};
 use symphonia::core::codecs::audio::AudioDecoder;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::FormatReader;
@@ -43,6 +45,9 @@ pub(crate) struct PacketDecoder {
     name: FileName,
     limits: Limits,
     is_announced: bool,
+    /// The channel that is wanted, counted from 0; `None` for all.
+    channel: Option<u16>,
+    patience: Patience,
 
     clock: Clock,
     /// Whether the next packet only primes the decoder.
@@ -118,6 +123,8 @@ impl PacketDecoder {
             edit,
             is_announced,
             is_cut_off,
+            channel,
+            patience,
         } = opened;
         Self {
             reader,
@@ -132,6 +139,8 @@ impl PacketDecoder {
             name,
             limits,
             is_announced,
+            channel,
+            patience,
             is_priming: false,
             origin: None,
             skip: edit.skip,
@@ -196,6 +205,8 @@ impl PacketDecoder {
 
     fn put_out(&mut self, frames: u64) -> Result<u32> {
         self.clock.frames += frames;
+        self.patience
+            .reward(Duration::from_nanos(self.clock.in_nanos(frames)));
         let position = self.clock.nanos();
         let limit = self.limits.max_duration.as_millis().saturating_mul(1_000_000);
         if position > limit {
@@ -207,6 +218,19 @@ impl PacketDecoder {
 
     /// Reads one packet and, if it is ours, decodes it.
     fn advance(&mut self) -> Result<()> {
+        let patience = self.patience.clone();
+        let counting = patience.count();
+        let result = self.read_packet();
+        drop(counting);
+        if patience.is_over() {
+            self.is_done = true;
+            let stall = Duration::from_millis(self.limits.max_stall.as_millis());
+            return Err(isolate::too_slow(&self.name, stall));
+        }
+        result
+    }
+
+    fn read_packet(&mut self) -> Result<()> {
         let Self { reader, name, .. } = self;
         match guarded(name, "reading packets", || reader.next_packet())? {
             Ok(Some(packet)) if packet.track_id != self.track => self.count_barren(),
@@ -248,7 +272,7 @@ impl PacketDecoder {
     fn restart(&mut self) -> Result<()> {
         let Self { reader, name, .. } = self;
         let (track, parameters) = guarded(name, "reading the headers", || {
-            container::choose_track(&**reader, name)
+            container::choose_track(&**reader, None, name)
         })??;
         self.decoder = guarded(name, "reading the headers", || {
             container::make_decoder(&parameters, name)
@@ -276,17 +300,23 @@ impl PacketDecoder {
             decoder,
             name,
             planes,
+            channel,
             ..
         } = self;
         let decoded = guarded(name, "decoding", || {
             decoder.decode(packet).map(|buffer| {
                 let (rate, channels) = (buffer.spec().rate(), buffer.spec().channels().count());
-                (rate, channels, mix(&buffer, planes))
+                (rate, channels, mix(&buffer, *channel, planes))
             })
         })?;
         match decoded {
             Ok((rate, channels, mono)) => {
                 container::check_shape(rate, channels, &self.name, &self.limits)?;
+                container::check_channel(
+                    self.channel.map(|channel| channel.saturating_add(1)),
+                    channels,
+                    &self.name,
+                )?;
                 if mono.is_empty() || rate == 0 {
                     self.count_barren();
                     return Ok(());
@@ -458,26 +488,27 @@ fn seconds(nanos: u64) -> String {
     }
 }
 
-/// The average of all channels. Values that are not numbers become silence: a single one would otherwise
+/// One channel, or the average of all. Values that are not numbers become silence: a single one would otherwise
 /// spread over a whole block of the resampler.
-fn mix(buffer: &GenericAudioBufferRef<'_>, planes: &mut Vec<Vec<f32>>) -> Vec<f32> {
+fn mix(buffer: &GenericAudioBufferRef<'_>, channel: Option<u16>, planes: &mut Vec<Vec<f32>>) -> Vec<f32> {
     let channels = buffer.num_planes();
+    let wanted = match channel {
+        Some(channel) => usize::from(channel)..usize::from(channel) + 1,
+        None => 0..channels,
+    };
+    let count = wanted.len();
     let mut mono = match buffer {
-        GenericAudioBufferRef::F32(buffer) => sum((0..channels).map_while(|index| plane(buffer, index))),
+        GenericAudioBufferRef::F32(buffer) => sum(wanted.map_while(|index| buffer.plane(index))),
         other => {
             other.copy_to_vecs_planar::<f32>(planes);
-            sum(planes.iter().take(channels).map(Vec::as_slice))
+            sum(wanted.map_while(|index| planes.get(index)).map(Vec::as_slice))
         }
     };
-    let gain = 1.0 / channels.max(1) as f32;
+    let gain = 1.0 / count.max(1) as f32;
     for sample in &mut mono {
         *sample = if sample.is_finite() { *sample * gain } else { 0.0 };
     }
     mono
-}
-
-fn plane(buffer: &AudioBuffer<f32>, index: usize) -> Option<&[f32]> {
-    buffer.plane(index)
 }
 
 fn sum<'a>(mut planes: impl Iterator<Item = &'a [f32]>) -> Vec<f32> {

@@ -7,15 +7,20 @@
 //! on a thread of their own.
 //!
 //! Files are hostile until proven otherwise: they are recognised by content, held against [`Limits`], and a
-//! decoder that panics becomes an [`Input`](audiorag_core::ErrorKind::Input) error of that file.
+//! decoder that panics becomes an [`Input`](audiorag_core::ErrorKind::Input) error of that file. With [`Isolation`]
+//! decoders run in a child process, where a crash or a loop costs nothing but that file.
 
 mod container;
 mod cutoff;
 mod decode;
 mod edit;
 mod file;
+mod isolate;
 mod limits;
+mod options;
 mod parts;
+mod patience;
+mod process;
 mod resample;
 mod samples;
 mod settings;
@@ -23,10 +28,13 @@ mod sniff;
 mod split;
 mod tags;
 mod vad;
+mod wire;
 
 pub use container::{probe, probe_with};
 pub use file::{check_unchanged, fingerprint};
+pub use isolate::{Isolation, run_isolated};
 pub use limits::Limits;
+pub use options::DecodeOptions;
 pub use parts::PartReader;
 pub use samples::SampleReader;
 pub use settings::SplitSettings;

@@ -17,6 +17,8 @@ pub struct Limits {
     pub max_sample_rate: u32,
     /// The part of the announced length that must be decodable, from 0 to 1. Default 0.9.
     pub min_decodable: f64,
+    /// Longest time a decoder in this process may work without a sample coming out. Default 60 s.
+    pub max_stall: MediaTime,
 }
 
 impl Default for Limits {
@@ -28,6 +30,7 @@ impl Default for Limits {
             max_channels: 64,
             max_sample_rate: 768_000,
             min_decodable: 0.9,
+            max_stall: MediaTime::from_seconds(60),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::split::{Cut, SAMPLES_PER_MILLI, Splitter};
 use crate::vad::{Detector, FRAME};
-use crate::{Limits, SampleReader, SplitSettings};
+use crate::{DecodeOptions, SampleReader, SplitSettings};
 use audiorag_core::model::{AudioPart, Media};
 use audiorag_core::{Error, MediaTime, Result, Span, Stage};
 use std::path::Path;
@@ -19,6 +19,7 @@ use std::sync::Arc;
 /// none of them should then be used.
 pub struct PartReader {
     samples: SampleReader,
+    fingerprint: String,
     detector: Detector,
     splitter: Splitter,
     /// Samples from the start of the current part on.
@@ -41,22 +42,23 @@ enum State {
 }
 
 impl PartReader {
-    /// Opens a recording with the default [`Limits`].
+    /// Opens a recording with the default options.
     ///
     /// # Errors
     /// As [`probe`](crate::probe), with stage `split`.
     pub fn open(path: &Path, settings: SplitSettings) -> Result<Self> {
-        Self::open_with(path, settings, Limits::default())
+        Self::open_with(path, settings, &DecodeOptions::default())
     }
 
     /// Opens a recording.
     ///
     /// # Errors
     /// As [`probe`](crate::probe), with stage `split`.
-    pub fn open_with(path: &Path, settings: SplitSettings, limits: Limits) -> Result<Self> {
-        let samples = SampleReader::open_with(path, limits)?;
+    pub fn open_with(path: &Path, settings: SplitSettings, options: &DecodeOptions) -> Result<Self> {
+        let samples = SampleReader::open_with(path, options)?;
         Ok(Self {
             samples,
+            fingerprint: options.fingerprint(),
             detector: Detector::new(),
             splitter: Splitter::new(&settings.consistent()),
             buffer: Vec::new(),
@@ -71,6 +73,12 @@ impl PartReader {
     /// What the headers say.
     pub fn media(&self) -> &Media {
         self.samples.media()
+    }
+
+    /// A stable text that is equal exactly when the same file gives the same samples: that of the
+    /// [`DecodeOptions`]. It belongs into part keys, beside that of the [`SplitSettings`].
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// The exact length, once the last part has been read.

@@ -1,8 +1,9 @@
 //! A recording as blocks of mono samples at 16 kHz.
 
-use crate::Limits;
+use crate::DecodeOptions;
 use crate::container;
 use crate::decode::PacketDecoder;
+use crate::isolate::Isolated;
 use crate::resample::Resampler;
 use audiorag_core::model::Media;
 use audiorag_core::{Result, Stage};
@@ -13,44 +14,53 @@ use std::path::Path;
 /// Sample number `n` is what is heard `n` / 16000 s into the recording: encoder delay is cut off, damaged
 /// packets and holes are silence. Values are within −1 and 1.
 pub struct SampleReader {
-    decoder: PacketDecoder,
-    resampler: Option<Resampler>,
-    decoded: Vec<f32>,
+    decoder: Decoder,
     block: Vec<f32>,
     samples: u64,
-    warnings: Vec<String>,
     is_done: bool,
 }
 
+/// Who decodes.
+enum Decoder {
+    /// This process.
+    Native(Box<Native>),
+    /// A child process of ours.
+    Isolated(Box<Isolated>),
+}
+
 impl SampleReader {
-    /// Opens a recording with the default [`Limits`].
+    /// Opens a recording with the default options.
     ///
     /// # Errors
     /// As [`probe`](crate::probe), with stage `split`.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::open_with(path, Limits::default())
+        Self::open_with(path, &DecodeOptions::default())
     }
 
     /// Opens a recording.
     ///
     /// # Errors
     /// As [`probe`](crate::probe), with stage `split`.
-    pub fn open_with(path: &Path, limits: Limits) -> Result<Self> {
-        let opened = container::open(path, &limits, Stage::Split)?;
+    pub fn open_with(path: &Path, options: &DecodeOptions) -> Result<Self> {
+        let stage = Stage::Split;
+        let decoder = match &options.isolation {
+            Some(isolation) => Decoder::Isolated(Box::new(Isolated::open(path, options, isolation, stage)?)),
+            None => Decoder::Native(Box::new(Native::open(path, options, stage)?)),
+        };
         Ok(Self {
-            decoder: PacketDecoder::new(opened, limits),
-            resampler: None,
-            decoded: Vec::new(),
+            decoder,
             block: Vec::new(),
             samples: 0,
-            warnings: Vec::new(),
             is_done: false,
         })
     }
 
     /// What the headers say.
     pub fn media(&self) -> &Media {
-        self.decoder.media()
+        match &self.decoder {
+            Decoder::Native(native) => native.media(),
+            Decoder::Isolated(isolated) => isolated.media(),
+        }
     }
 
     /// Samples handed out so far.
@@ -60,53 +70,85 @@ impl SampleReader {
 
     /// What was found wrong with the recording; complete after the last block.
     pub fn warnings(&self) -> &[String] {
-        &self.warnings
+        match &self.decoder {
+            Decoder::Native(native) => native.warnings(),
+            Decoder::Isolated(isolated) => isolated.warnings(),
+        }
     }
 
     /// The next samples, never an empty block; `None` at the end. Blocks have no particular length.
     ///
     /// # Errors
     /// [`Input`](audiorag_core::ErrorKind::Input) when the recording turns out longer than allowed, shorter than
-    /// [`Limits::min_duration`], or damaged beyond [`Limits::min_decodable`]. The latter two are only known at
-    /// the end, when blocks have already been handed out. After an error there is nothing more to read.
+    /// [`Limits::min_duration`](crate::Limits::min_duration), or damaged beyond
+    /// [`Limits::min_decodable`](crate::Limits::min_decodable). The latter two are only known at the end, when blocks
+    /// have already been handed out. After an error there is nothing more to read.
     pub fn next_block(&mut self) -> Result<Option<&[f32]>> {
-        match self.fill() {
-            Ok(true) => Ok(Some(&self.block)),
-            Ok(false) => Ok(None),
-            Err(error) => {
-                self.is_done = true;
-                Err(error)
-            }
-        }
-    }
-
-    fn fill(&mut self) -> Result<bool> {
         self.block.clear();
         while self.block.is_empty() {
             if self.is_done {
-                return Ok(false);
+                return Ok(None);
             }
-            self.decoded.clear();
-            let rate = self.decoder.next(&mut self.decoded)?;
-            if let Some(old) = self.resampler.as_mut().filter(|old| Some(old.rate()) != rate) {
-                old.finish(&mut self.block)?;
-                self.resampler = None;
-            }
-            if let Some(rate) = rate {
-                let resampler = match &mut self.resampler {
-                    Some(resampler) => resampler,
-                    empty => empty.insert(Resampler::new(rate)?),
-                };
-                resampler.push(&self.decoded, &mut self.block)?;
-            } else {
-                self.warnings = self.decoder.verdict()?;
-                self.is_done = true;
-            }
-        }
-        for sample in &mut self.block {
-            *sample = sample.clamp(-1.0, 1.0);
+            let filled = match &mut self.decoder {
+                Decoder::Native(native) => native.fill(&mut self.block),
+                Decoder::Isolated(isolated) => isolated.fill(&mut self.block),
+            };
+            self.is_done = !matches!(filled, Ok(true));
+            filled?;
         }
         self.samples += self.block.len() as u64;
-        Ok(true)
+        Ok(Some(&self.block))
+    }
+}
+
+/// A recording that is decoded in this process.
+pub(crate) struct Native {
+    decoder: PacketDecoder,
+    resampler: Option<Resampler>,
+    decoded: Vec<f32>,
+    warnings: Vec<String>,
+}
+
+impl Native {
+    pub(crate) fn open(path: &Path, options: &DecodeOptions, stage: Stage) -> Result<Self> {
+        let opened = container::open(path, options, stage)?;
+        Ok(Self {
+            decoder: PacketDecoder::new(opened, options.limits),
+            resampler: None,
+            decoded: Vec::new(),
+            warnings: Vec::new(),
+        })
+    }
+
+    pub(crate) fn media(&self) -> &Media {
+        self.decoder.media()
+    }
+
+    pub(crate) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Appends samples to `out`, perhaps none; false when these were the last.
+    pub(crate) fn fill(&mut self, out: &mut Vec<f32>) -> Result<bool> {
+        let start = out.len();
+        self.decoded.clear();
+        let rate = self.decoder.next(&mut self.decoded)?;
+        if let Some(old) = self.resampler.as_mut().filter(|old| Some(old.rate()) != rate) {
+            old.finish(out)?;
+            self.resampler = None;
+        }
+        if let Some(rate) = rate {
+            let resampler = match &mut self.resampler {
+                Some(resampler) => resampler,
+                empty => empty.insert(Resampler::new(rate)?),
+            };
+            resampler.push(&self.decoded, out)?;
+        } else {
+            self.warnings = self.decoder.verdict()?;
+        }
+        for sample in out.get_mut(start..).unwrap_or_default() {
+            *sample = sample.clamp(-1.0, 1.0);
+        }
+        Ok(rate.is_some())
     }
 }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use audiorag_audio::{Limits, PartReader, SampleReader, fingerprint, probe, probe_with};
+use audiorag_audio::{DecodeOptions, Limits, PartReader, SampleReader, fingerprint, probe, probe_with};
 use audiorag_core::{Error, ErrorKind, MediaTime, Stage};
 use common::{CUTS, Depth, distance, fixture, parts, rms, samples, settings, wav, wav_header};
 use std::path::{Path, PathBuf};
@@ -172,7 +172,11 @@ fn limits_are_kept() {
         max_duration: MediaTime::from_seconds(5),
         ..Limits::default()
     };
-    let error = probe_with(&fixture("two_cities-8s.mp3"), &limits).unwrap_err();
+    let options = DecodeOptions {
+        limits,
+        ..DecodeOptions::default()
+    };
+    let error = probe_with(&fixture("two_cities-8s.mp3"), &options).unwrap_err();
     assert_eq!(
         error.message(),
         "two_cities-8s.mp3 is too long: 00:08, at most 00:05 are allowed"
@@ -182,7 +186,7 @@ fn limits_are_kept() {
     endless.extend(vec![0; 400_000]);
     let (_directory, path) = file("endless.wav", &endless);
     assert_eq!(probe(&path).unwrap().duration, None);
-    let mut reader = SampleReader::open_with(&path, limits).unwrap();
+    let mut reader = SampleReader::open_with(&path, &options).unwrap();
     let mut read = || -> Result<(), Error> {
         while reader.next_block()?.is_some() {}
         Ok(())

@@ -123,6 +123,8 @@ pub(crate) enum Command {
     Setup(Setup),
     /// Make recordings searchable
     Index(Index),
+    /// Keep an index current: look again and again for what is new or changed
+    Watch(Watch),
     /// Make indexed sources anew: cut, embedded or transcribed again
     Reindex(Reindex),
     /// Ask a question, get an answer with citations
@@ -185,6 +187,9 @@ pub(crate) struct Doctor {
     /// Show what a repair would do
     #[arg(long, requires = "repair")]
     pub(crate) dry_run: bool,
+    /// Pay for what is in no cache, and stop before it costs more than this
+    #[arg(long, value_name = "USD", value_parser = usd, requires = "repair")]
+    pub(crate) max_cost: Option<Money>,
 }
 
 #[derive(Args, Debug)]
@@ -199,7 +204,7 @@ pub(crate) struct Setup {
 
 #[derive(Args, Debug)]
 pub(crate) struct Index {
-    /// Files, folders, file:// URIs, or - for a list on standard input
+    /// Files, folders, URLs of recordings and podcast feeds, or - for a list on standard input
     #[arg(value_name = "PATH", required_unless_present = "files_from")]
     pub(crate) inputs: Vec<OsString>,
     /// Read more inputs from this file, one a line
@@ -228,12 +233,39 @@ pub(crate) struct Index {
     /// Search folders behind symbolic links
     #[arg(long)]
     pub(crate) follow_links: bool,
+    /// Of feeds, take only episodes of this day and later
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(crate) since: Option<String>,
+    /// Of feeds, take at most so many episodes, the newest first
+    #[arg(long, value_name = "N")]
+    pub(crate) latest: Option<usize>,
     /// Show what would be done and what it would cost, and do nothing
     #[arg(long)]
     pub(crate) plan: bool,
     /// Stop before calls to providers cost more than this
     #[arg(long, value_name = "USD", value_parser = usd)]
     pub(crate) max_cost: Option<Money>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Watch {
+    #[command(flatten)]
+    pub(crate) index: Index,
+    /// How long to wait between two looks, such as 30s, 5m or 1h
+    #[arg(long, value_name = "TIME")]
+    pub(crate) every: Option<String>,
+    /// Stop after so many looks
+    #[arg(long, value_name = "N")]
+    pub(crate) looks: Option<u64>,
+}
+
+impl Watch {
+    /// The settings that flags give.
+    pub(crate) fn settings(&self) -> BTreeMap<Key, String> {
+        let mut flags = self.index.settings();
+        flags.extend(self.every.iter().map(|every| (Key::WatchInterval, every.clone())));
+        flags
+    }
 }
 
 /// An amount of US dollars, with or without its sign.
@@ -312,9 +344,12 @@ pub(crate) struct Reindex {
     /// Transcribe the files again, although their transcripts are here
     #[arg(long)]
     pub(crate) retranscribe: bool,
-    /// Show what would be done
+    /// Show what would be done and what it would cost
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Stop before calls to providers cost more than this; up to it nobody is asked
+    #[arg(long, value_name = "USD", value_parser = usd)]
+    pub(crate) max_cost: Option<Money>,
 }
 
 #[derive(Args, Debug)]

@@ -137,6 +137,9 @@ pub(crate) fn event(event: &IndexEvent) -> Value {
             "state": "completed",
             "elapsed_ms": millis(*elapsed),
         }),
+        IndexEvent::Download { source, bytes, total } => {
+            json!({"event": "download", "source": source, "bytes": bytes, "total": total})
+        }
         IndexEvent::Part {
             source,
             index,
@@ -323,10 +326,12 @@ pub(crate) fn reindex_plan(plan: &ReindexPlan) -> Value {
                 "source": source.source,
                 "source_id": source.source_id.as_str(),
                 "skip": source.skip,
-                "parts": source.parts,
-                "audio": seconds(source.audio),
+                "parts": source.parts(),
+                "audio": seconds(source.transcribe.needed.usage.audio),
                 "chunks": source.chunks,
                 "new_vectors": source.new_vectors,
+                "transcribe": planned(&source.transcribe),
+                "embed": planned(&source.embed),
             })
         })
         .collect();
@@ -334,7 +339,8 @@ pub(crate) fn reindex_plan(plan: &ReindexPlan) -> Value {
         "sources": sources,
         "parts": plan.parts(),
         "audio": seconds(plan.audio()),
-        "sends_audio": plan.sends_audio,
+        "is_remote": plan.is_remote,
+        "cost": plan.cost().map(Money::as_usd),
     })
 }
 

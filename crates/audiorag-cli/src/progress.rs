@@ -67,6 +67,12 @@ impl IndexObserver for IndexProgress {
             IndexEvent::StageStarted { source, stage } => {
                 self.bar(&source, |bar| bar.set_message(describe(stage)));
             }
+            IndexEvent::Download { source, bytes, total } => {
+                let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
+                let of = total.map_or_else(String::new, |total| format!(" of {}", mebibytes(total)));
+                let message = format!("downloading, {}{of} MiB", mebibytes(bytes));
+                self.bar(&source, |bar| bar.set_message(message));
+            }
             IndexEvent::Part {
                 source,
                 end,

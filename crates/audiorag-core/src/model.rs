@@ -44,6 +44,28 @@ pub struct Chapter {
 }
 
 impl Media {
+    /// The same headers with what somebody who knows better says of the recording. What is measured stays, and so do
+    /// chapters where nobody names others.
+    #[must_use]
+    pub fn corrected_by(mut self, said: &Self) -> Self {
+        let fields = [
+            (&mut self.title, &said.title),
+            (&mut self.artist, &said.artist),
+            (&mut self.album, &said.album),
+            (&mut self.date, &said.date),
+            (&mut self.language, &said.language),
+        ];
+        for (field, said) in fields {
+            if said.is_some() {
+                field.clone_from(said);
+            }
+        }
+        if !said.chapters.is_empty() {
+            self.chapters.clone_from(&said.chapters);
+        }
+        self
+    }
+
     /// The tagged date as a day that can be compared, `YYYY-MM-DD`: a year or month alone stands for its first
     /// day. Tags of another form have no day.
     pub fn day(&self) -> Option<String> {
@@ -465,17 +487,6 @@ impl SourceStatus {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
-}
-
-/// What a source is recognised by, before anything about it is decided.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Discovered {
-    /// Where it is.
-    pub locator: Locator,
-    /// Size in bytes.
-    pub bytes: u64,
-    /// Modification time in nanoseconds since 1970, where the file system has one.
-    pub modified: Option<i64>,
 }
 
 /// The bytes of a source, hashed.

@@ -186,7 +186,7 @@ impl State {
                     tx.execute_raw(sql(&text, [])).await?;
                 }
                 let after = stats(&tx).await?;
-                tx.commit().await?;
+                commit(tx, Step::ClearCache).await?;
                 // Gives the freed pages back to the file system.
                 self.db
                     .writer()?

@@ -41,6 +41,10 @@ macro_rules! steps {
 steps! {
     /// A call: making the vector store ready.
     Prepare = "prepare",
+    /// A commit of the embedded vector store's preparation.
+    PrepareSpace = "state.prepare_space",
+    /// A commit of [`State::save_download`](crate::State::save_download).
+    SaveDownload = "state.save_download",
     /// A commit of [`State::add_source`](crate::State::add_source).
     AddSource = "state.add_source",
     /// A commit of [`State::relocate_source`](crate::State::relocate_source).
@@ -95,8 +99,22 @@ steps! {
     FinishRetirement = "state.finish_retirement",
     /// A commit of [`State::release`](crate::State::release).
     Release = "state.release",
+    /// A commit of [`State::retire_abandoned`](crate::State::retire_abandoned).
+    RetireAbandoned = "state.retire_abandoned",
     /// A commit of [`State::collect_garbage`](crate::State::collect_garbage).
     CollectGarbage = "state.collect_garbage",
+    /// A commit of [`State::clear_cache`](crate::State::clear_cache).
+    ClearCache = "state.clear_cache",
+    /// A commit of [`State::delete_source`](crate::State::delete_source).
+    DeleteSource = "state.delete_source",
+    /// A commit of [`State::repair`](crate::State::repair).
+    Repair = "state.repair",
+    /// A commit of [`State::drop_damaged_embeddings`](crate::State::drop_damaged_embeddings).
+    DropDamaged = "state.drop_damaged",
+    /// A commit of [`State::lose_calls`](crate::State::lose_calls).
+    LoseCalls = "state.lose_calls",
+    /// A commit of [`State::settle_call`](crate::State::settle_call).
+    SettleCall = "state.settle_call",
 }
 
 impl Step {

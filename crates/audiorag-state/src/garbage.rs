@@ -80,7 +80,7 @@ impl State {
                 for revision in &found {
                     retire(&tx, *revision).await?;
                 }
-                tx.commit().await?;
+                commit(tx, Step::RetireAbandoned).await?;
                 Ok(found.len() as u64)
             })
             .await

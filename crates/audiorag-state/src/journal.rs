@@ -12,7 +12,7 @@ pub use report::{CostBy, CostRow, CostWindow};
 use crate::State;
 use crate::check::{LONGEST_CALL, dead_callers};
 use crate::db::{commit, now, sql};
-use crate::failpoint::Step;
+use crate::failpoint::{self, Step};
 use crate::fault::Attempt;
 use crate::records::Owner;
 use audiorag_core::budget::{Amounts, Limits, Measure, Purpose, Shortage};
@@ -146,7 +146,10 @@ impl State {
     pub async fn settle_call(&self, settlement: Settlement) -> Result<()> {
         self.db
             .explain("record the end of a call", async {
-                settle(self.db.writer()?, settlement).await
+                failpoint::before(Step::SettleCall)?;
+                settle(self.db.writer()?, settlement).await?;
+                failpoint::after(Step::SettleCall)?;
+                Ok(())
             })
             .await
     }
@@ -165,7 +168,7 @@ impl State {
                 }
                 let tx = self.db.begin().await?;
                 let lost = lose(&tx, is_alive).await?;
-                tx.commit().await?;
+                commit(tx, Step::LoseCalls).await?;
                 Ok(lost)
             })
             .await

@@ -11,6 +11,7 @@ mod cache;
 mod check;
 mod chunk;
 mod db;
+mod download;
 mod entity;
 #[doc(hidden)]
 pub mod failpoint;
@@ -35,6 +36,7 @@ mod vectors;
 
 pub use check::StoredRevision;
 pub use db::StateOptions;
+pub use download::{Download, FeedItem};
 pub use finding::{Finding, Invariant, Problem, Remedy, Severity};
 pub use journal::{CallEnd, CallId, CostBy, CostRow, CostWindow, NewCall, Opening, Settlement};
 pub use migration::{MigrationStep, SchemaStatus, migrate, rollback, schema_status};

@@ -1,7 +1,8 @@
 //! The repair of what a check found, as far as the database alone can mend it: no provider is called.
 
 use crate::check::{HAS_LIVE, IN_WORK, ORPHAN, dead_claims};
-use crate::db::{now, sql};
+use crate::db::{commit, now, sql};
+use crate::failpoint::Step;
 use crate::fault::Attempt;
 use crate::records::{Lease, Owner};
 use crate::{State, journal, ownership};
@@ -36,7 +37,7 @@ impl State {
                     let orphans = format!("DELETE FROM vector AS v WHERE {ORPHAN}");
                     tx.execute_raw(sql(&orphans, [])).await?;
                 }
-                tx.commit().await?;
+                commit(tx, Step::Repair).await?;
                 Ok(())
             })
             .await
@@ -60,7 +61,7 @@ impl State {
                     let text = format!("DELETE FROM {table} WHERE {column} IN ({damaged})");
                     tx.execute_raw(sql(&text, [revision.0.into()])).await?;
                 }
-                tx.commit().await?;
+                commit(tx, Step::DropDamaged).await?;
                 Ok(())
             })
             .await

@@ -258,10 +258,15 @@ impl State {
                 ))
                 .await?;
                 crate::garbage::note_use(&tx, "r.source_id = $1", id.as_str().into()).await?;
+                tx.execute_raw(sql(
+                    "DELETE FROM download WHERE url = (SELECT locator FROM source WHERE id = $1)",
+                    [id.as_str().into()],
+                ))
+                .await?;
                 entity::source::Entity::delete_by_id(id.as_str())
                     .exec(&tx)
                     .await?;
-                tx.commit().await?;
+                commit(tx, Step::DeleteSource).await?;
                 Ok(())
             })
             .await

@@ -17,6 +17,8 @@ mod reindex;
 mod stage;
 pub(crate) mod store;
 mod transcribe;
+#[cfg_attr(not(feature = "web"), path = "index/no_web.rs")]
+pub(crate) mod web;
 
 pub(crate) use config::is_same_but_for_its_source;
 pub use discover::{Input, Selection};
@@ -35,21 +37,23 @@ use crate::settings::TranscriptMode;
 use audiorag_core::capability::{Embedder, Transcriber, VectorStore};
 use audiorag_core::chunking::ChunkSettings;
 use audiorag_core::id::{ContentHash, OperationId, SourceId};
-use audiorag_core::model::Discovered;
-use audiorag_core::{Error, ErrorKind, Money, Result, Stage};
+use audiorag_core::{Error, ErrorKind, Locator, Money, Result, Stage};
 use audiorag_state::{Claim, CostBy, CostWindow, Failure, Lease, Outcome, SourceRecord, State};
 use build::Recipe;
+use config::Config;
+use discover::{Copy, Episodes, Found, Remote};
 use futures_util::StreamExt as _;
 use generation::Requests;
 use given::Sidecars;
 use identify::Identity;
 use stage::Stages;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
+use web::Web;
 
 /// How long a claim lives without renewal.
 const LEASE: Duration = Duration::from_mins(1);
@@ -72,6 +76,12 @@ pub struct IndexOptions {
     /// The transcript of the source, when there is only one. It stays the source's own until another one is named, the
     /// recording changes, or transcripts are never to be used.
     pub transcript_file: Option<PathBuf>,
+    /// Leave out files of folders that were changed within this time: they may still be written.
+    pub min_age: Option<Duration>,
+    /// Of feeds, only episodes that were published on or after this day, `YYYY-MM-DD`.
+    pub since: Option<String>,
+    /// Of feeds, at most so many episodes, the newest first.
+    pub latest: Option<usize>,
 }
 
 /// Everything that shapes a revision.
@@ -90,7 +100,7 @@ pub(crate) struct IndexSettings {
 /// A source to be worked on.
 enum Task {
     /// Found by its file, or not found.
-    Found(Result<Discovered>),
+    Found(Result<Found>),
     /// Known already.
     Again(Box<SourceRecord>),
 }
@@ -135,6 +145,7 @@ pub(crate) struct Indexer {
     pub(crate) settings: IndexSettings,
     in_work: InWork,
     sidecars: Sidecars,
+    web: Arc<Web>,
     /// Whether the embedder was loaded.
     warm: tokio::sync::OnceCell<()>,
 }
@@ -147,6 +158,7 @@ impl Indexer {
         store: Guarded<dyn VectorStore>,
         settings: IndexSettings,
         in_work: InWork,
+        web: Arc<Web>,
     ) -> Self {
         Self {
             state,
@@ -156,6 +168,7 @@ impl Indexer {
             settings,
             in_work,
             sidecars: Sidecars::default(),
+            web,
             warm: tokio::sync::OnceCell::new(),
         }
     }
@@ -175,13 +188,49 @@ impl Indexer {
         refuse_other_spaces(&self.state, &space.fingerprint()).await?;
         self.store.prepare(space).await?;
         retire_everywhere(&self.state, &self.store, Some(space)).await?;
-        let found = blocking(move || Ok(discover::discover(&inputs, &selection))).await?;
+        let found = self.discover(inputs, selection, options, cancel).await?;
         given::refuse_several(options, found.len())?;
         observer.event(IndexEvent::Discovered { sources: found.len() });
         let tasks = found.into_iter().map(Task::Found).collect();
         Ok(self
             .run(operation_id, tasks, &Job::Index(options), observer, cancel)
             .await)
+    }
+
+    /// Expands inputs into sources, each once, in their order.
+    async fn discover(
+        &self,
+        inputs: Vec<Input>,
+        selection: Selection,
+        options: &IndexOptions,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<Result<Found>>> {
+        let episodes = Episodes {
+            since: options.since.clone(),
+            latest: options.latest,
+        };
+        let named = blocking(move || Ok(discover::discover(&inputs, &selection))).await?;
+        let mut found = Vec::with_capacity(named.len());
+        for item in named {
+            let url = item.as_ref().ok().and_then(Found::url).map(str::to_owned);
+            let Some(url) = url else {
+                found.push(item);
+                continue;
+            };
+            match self.web.expand(&self.state, &url, &episodes, cancel).await {
+                Ok(items) => found.extend(items.into_iter().map(Ok)),
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                Err(error) => found.push(Err(error
+                    .with_source(Web::shown(&url))
+                    .with_stage(Stage::Discover))),
+            }
+        }
+        let mut seen = HashSet::new();
+        found.retain(|item| match item {
+            Ok(found) => seen.insert(found.locator.clone()),
+            Err(_) => true,
+        });
+        Ok(found)
     }
 
     /// Works through `tasks`, some of them side by side.
@@ -276,7 +325,12 @@ impl Indexer {
                 }
             };
             match operation::caught(work).await {
-                Ok(outcome) => outcome,
+                Ok(outcome) => {
+                    if let Locator::Url(url) = locator {
+                        self.web.done_with(url);
+                    }
+                    outcome
+                }
                 // Another process took the source over, or deleted it: the others go on.
                 Err(error) if error.kind() == ErrorKind::Cancelled && !cancel.is_cancelled() => {
                     let known = self.state.find_source(locator).await.ok().flatten();
@@ -298,13 +352,24 @@ impl Indexer {
 
     async fn work_through(
         &self,
-        found: &Discovered,
+        found: &Found,
         options: &IndexOptions,
         stages: Stages<'_>,
         cancel: &CancellationToken,
     ) -> Result<SourceOutcome> {
-        let given = self.given(&found.locator, options).await?;
-        let config = self.config(options.title.as_deref(), given.ready.as_ref());
+        let mut given = self.given(&found.locator, options).await?;
+        let mut config = self.config(options.title.as_deref(), given.ready.as_ref());
+        let fetched = match found.url() {
+            Some(url) => match self
+                .fetch(found, url, &config, options.force, stages, cancel)
+                .await?
+            {
+                Ok(fetched) => fetched,
+                Err(unchanged) => return Ok(unchanged),
+            },
+            None => found.clone(),
+        };
+        let found = &fetched;
         let identity = stages
             .run(
                 Stage::Probe,
@@ -315,6 +380,10 @@ impl Indexer {
             Identity::Work(target) => *target,
             Identity::Unchanged(source_id, reason) => return Ok(stages.skipped(&source_id, reason)),
         };
+        if given.ready.is_none() && found.url().is_some() {
+            given = self.given_by_feed(found, &target, options, cancel).await?;
+            config = self.config(options.title.as_deref(), given.ready.as_ref());
+        }
         let same_bytes = self.lock_of(&target.fingerprint.content);
         let _alone = same_bytes.lock().await;
         let lease = match self.claim(&target.source.id, stages).await? {
@@ -345,6 +414,51 @@ impl Indexer {
         });
         let outcome = work.await;
         self.release(lease, outcome).await
+    }
+
+    /// Brings the bytes of a recording on the web here, unless nothing has to be done for it.
+    async fn fetch(
+        &self,
+        found: &Found,
+        url: &str,
+        config: &Config,
+        force: bool,
+        stages: Stages<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<std::result::Result<Found, SourceOutcome>> {
+        let remote = found.remote.as_deref().cloned().unwrap_or_default();
+        let known = self.state.find_source(&found.locator).await?;
+        let current = match &known {
+            Some(source) if !force && identify::is_settled(source) => match &source.fingerprint {
+                Some(last) => identify::is_current(&self.state, source, &last.content, config).await?,
+                None => false,
+            },
+            _ => false,
+        };
+        let unchanged = |source: &SourceRecord| stages.skipped(&source.id, identify::unchanged(source));
+        // An episode keeps its recording: a feed that replaces it gives it another GUID or another URL. Of a page
+        // nobody can ask whether it changed.
+        let keeps = remote.item.is_some() || remote.is_page;
+        if let Some(source) = known.as_ref().filter(|_| current && keeps) {
+            return Ok(Err(unchanged(source)));
+        }
+        let fetching = self
+            .web
+            .fetch(&self.state, url, &remote, !current, stages, cancel);
+        match (stages.run(Stage::Download, fetching).await?, &known) {
+            (Copy::Here { path, fingerprint }, _) => {
+                // With its chapters, which are fetched together with it.
+                let said = self.state.download(url).await?.and_then(|known| known.said);
+                Ok(Ok(Found {
+                    bytes: fingerprint.bytes,
+                    copy: Some(path),
+                    remote: Some(Box::new(Remote { said, ..remote })),
+                    ..found.clone()
+                }))
+            }
+            (Copy::Unchanged, Some(source)) => Ok(Err(unchanged(source))),
+            (Copy::Unchanged, None) => Err(Error::internal("what was never fetched cannot be unchanged")),
+        }
     }
 
     /// Claims a source, or says who has it.

@@ -58,8 +58,8 @@ use audiorag_core::model::Transcript;
 use audiorag_state::{Finding, SourceRecord, State, StateOptions};
 use guard::Run;
 use index::{
-    IndexObserver, IndexOptions, IndexPlan, IndexReport, Indexer, Input, ReindexOptions, ReindexPlan,
-    Selection,
+    IndexObserver, IndexOptions, IndexPlan, IndexReport, Indexer, Input, Reindex, ReindexOptions,
+    ReindexPlan, Selection,
 };
 use query::{AnswerMode, Querier, QueryOptions, QueryReply, SearchReply};
 use registry::{Purpose, Registry};
@@ -119,16 +119,37 @@ impl AudioRag {
         observer: &dyn IndexObserver,
         cancel: CancellationToken,
     ) -> Result<IndexReport> {
-        let operation_id = operation::new_operation_id();
+        let cap = options.max_cost.or(self.settings.budget.per_run);
+        let run = Run::new(operation::new_operation_id(), cap);
+        self.index_for(&run, inputs, options, observer, cancel).await
+    }
+
+    /// [`index`](Self::index) as a part of `run`, whose cap its calls share.
+    async fn index_for(
+        &self,
+        run: &Run,
+        inputs: Vec<Input>,
+        options: IndexOptions,
+        observer: &dyn IndexObserver,
+        cancel: CancellationToken,
+    ) -> Result<IndexReport> {
+        let operation_id = run.operation.clone();
         let span = tracing::info_span!("index", operation_id = %operation_id);
         async {
             let selection = self.selection(&options)?;
-            let cap = options.max_cost.or(self.settings.budget.per_run);
-            let run = Run::new(operation_id.clone(), cap);
-            let indexer = self.indexer(Some(&run))?;
-            operation::close_calls_of_the_dead(&self.state).await?;
-            let run = indexer.index(operation_id, inputs, selection, &options, observer, &cancel);
-            operation::caught(run).await
+            let indexer = self.indexer(Some(run))?;
+            if run.is_capped() {
+                let hears = indexer.transcriber.info();
+                self.registry
+                    .refuse_unpriced(Some(hears), indexer.embedder.info())?;
+            }
+            operation::caught(async {
+                operation::close_calls_of_the_dead(&self.state).await?;
+                indexer
+                    .index(operation_id, inputs, selection, &options, observer, &cancel)
+                    .await
+            })
+            .await
         }
         .instrument(span)
         .await
@@ -166,22 +187,31 @@ impl AudioRag {
         let operation_id = operation::new_operation_id();
         let span = tracing::info_span!("reindex", operation_id = %operation_id);
         async {
-            let run = Run::new(operation_id.clone(), self.settings.budget.per_run);
+            let cap = options.max_cost.or(self.settings.budget.per_run);
+            let run = Run::new(operation_id.clone(), cap);
             let indexer = self.indexer(Some(&run))?;
-            operation::close_calls_of_the_dead(&self.state).await?;
-            let run = indexer.reindex(operation_id, &options, observer, &cancel);
-            operation::caught(run).await
+            if run.is_capped() {
+                let hears = (options.what == Reindex::Retranscribe).then(|| indexer.transcriber.info());
+                self.registry.refuse_unpriced(hears, indexer.embedder.info())?;
+            }
+            operation::caught(async {
+                operation::close_calls_of_the_dead(&self.state).await?;
+                indexer.reindex(operation_id, &options, observer, &cancel).await
+            })
+            .await
         }
         .instrument(span)
         .await
     }
 
-    /// What [`reindex`](Self::reindex) would do. Nothing is written and nothing is called.
+    /// What [`reindex`](Self::reindex) would do, and what that would cost. Nothing is written and nothing is called.
     ///
     /// # Errors
     /// As for [`reindex`](Self::reindex).
     pub async fn plan_reindex(&self, options: &ReindexOptions) -> Result<ReindexPlan> {
-        self.indexer(None)?.plan_reindex(options).await
+        self.indexer(None)?
+            .plan_reindex(options, self.registry.prices())
+            .await
     }
 
     /// What the configured speech-to-text does not return or heed, in sentences for the user: better known before a
@@ -309,8 +339,11 @@ impl AudioRag {
     pub async fn repair(&self, options: doctor::RepairOptions) -> Result<doctor::RepairReport> {
         let operation_id = operation::new_operation_id();
         let span = tracing::info_span!("repair", operation_id = %operation_id);
-        let run = Run::new(operation_id, self.settings.budget.per_run);
-        doctor::repair::run(self, run, options).instrument(span).await
+        let cap = options.max_cost.or(self.settings.budget.per_run);
+        let run = Run::new(operation_id, cap);
+        operation::caught(doctor::repair::run(self, run, options))
+            .instrument(span)
+            .await
     }
 
     fn selection(&self, options: &IndexOptions) -> Result<Selection> {
@@ -321,6 +354,7 @@ impl AudioRag {
             index.follow_links,
             index.hidden,
         )
+        .map(|selection| selection.older_than(options.min_age))
     }
 
     /// What works through sources: for `run`, or, without one, only to look.
@@ -330,10 +364,6 @@ impl AudioRag {
         let settings = registry::index_settings(&self.settings, &transcriber)?;
         if let Some(run) = run {
             (transcriber, embedder) = (transcriber.during(run), embedder.during(run));
-            if run.is_capped() {
-                self.registry
-                    .refuse_unpriced(transcriber.info(), embedder.info())?;
-            }
         }
         let store = self.registry.store(&self.state, Purpose::Bulk)?;
         Ok(Indexer::new(
@@ -343,6 +373,7 @@ impl AudioRag {
             store,
             settings,
             self.registry.in_work().clone(),
+            Arc::clone(self.registry.web()),
         ))
     }
 

@@ -8,6 +8,7 @@ mod vendor;
 pub use reference::vendors_markdown;
 
 use crate::guard::{Guarded, Policy, Purse, Spending};
+use crate::index::web::Web;
 use crate::index::{InWork, IndexSettings, Verification};
 use crate::prices::Prices;
 use crate::query::AnswerMode;
@@ -76,6 +77,7 @@ pub(crate) struct Registry {
     prices: Prices,
     /// What is being worked on, by whichever run of this process.
     in_work: InWork,
+    web: Arc<Web>,
     #[cfg(feature = "http")]
     http: std::sync::OnceLock<audiorag_providers::http::HttpClient>,
 }
@@ -108,6 +110,7 @@ impl Registry {
             purse: None,
             prices: Prices::built_in(),
             in_work: InWork::default(),
+            web: Arc::new(Web::new(&settings)),
             settings,
             custom,
             built: Mutex::default(),
@@ -139,7 +142,11 @@ impl Registry {
     ///
     /// # Errors
     /// [`Config`](audiorag_core::ErrorKind::Config), naming the model without a price.
-    pub(crate) fn refuse_unpriced(&self, transcriber: &ProviderInfo, embedder: &ProviderInfo) -> Result<()> {
+    pub(crate) fn refuse_unpriced(
+        &self,
+        transcriber: Option<&ProviderInfo>,
+        embedder: &ProviderInfo,
+    ) -> Result<()> {
         // What is set aside before a call: a price that only its answer leads to would come too late.
         let heard = Usage {
             requests: 1,
@@ -151,7 +158,8 @@ impl Registry {
             input_tokens: 1,
             ..Usage::default()
         };
-        for (info, expected) in [(transcriber, heard), (embedder, read)] {
+        let calls = transcriber.map(|info| (info, heard));
+        for (info, expected) in calls.into_iter().chain([(embedder, read)]) {
             if self.prices.cost(info, &expected).is_none() {
                 return Err(Error::config(format!(
                     "no price is known of {}/{}, so that a cap on the cost cannot hold",
@@ -166,6 +174,11 @@ impl Registry {
     }
 
     /// What is being worked on, by whichever run of this process.
+    /// What fetches recordings.
+    pub(crate) fn web(&self) -> &Arc<Web> {
+        &self.web
+    }
+
     pub(crate) fn in_work(&self) -> &InWork {
         &self.in_work
     }

@@ -177,6 +177,8 @@ pub struct Settings {
     pub vendors: VendorSettings,
     /// How sources are found and worked on.
     pub index: IndexSettings,
+    /// Recordings from the web.
+    pub fetch: FetchSettings,
     /// When what nobody needs is removed.
     pub gc: GcSettings,
     /// Messages.
@@ -363,6 +365,28 @@ pub struct IndexSettings {
     pub grace: Duration,
     /// Whether transcripts that come with recordings are used.
     pub transcript: TranscriptMode,
+    /// How long a watcher waits between two looks.
+    pub watch_interval: Duration,
+}
+
+/// How recordings come from the web.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct FetchSettings {
+    /// Where they are kept while they are indexed.
+    pub dir: PathBuf,
+    /// Whether they stay there.
+    pub keep: bool,
+    /// The largest, in bytes.
+    pub max_bytes: u64,
+    /// How long fetching one may take with all attempts.
+    pub timeout: Duration,
+    /// Hosts, addresses and networks that may be fetched from although they are not public.
+    pub allow_hosts: Vec<String>,
+    /// The program yt-dlp, where it is not the one on the PATH.
+    pub yt_dlp: Option<PathBuf>,
+    /// A file of cookies for it.
+    pub cookies: Option<PathBuf>,
 }
 
 /// When what nobody needs is removed.

@@ -13,7 +13,7 @@ use audiorag::state::{Finding, Invariant};
 
 pub(super) async fn run(context: &Context, args: Doctor) -> Result<ExitStatus> {
     if args.repair {
-        repair(context, args.dry_run).await
+        repair(context, args).await
     } else {
         check(context, args.deep).await
     }
@@ -61,11 +61,17 @@ async fn check(context: &Context, deep: bool) -> Result<ExitStatus> {
 }
 
 /// Mends what is broken. Ends with 0 when nothing is left, and with the code for an unusable state when something is.
-async fn repair(context: &Context, dry_run: bool) -> Result<ExitStatus> {
+async fn repair(context: &Context, args: Doctor) -> Result<ExitStatus> {
+    let (dry_run, max_cost) = (args.dry_run, args.max_cost);
     let printer = &context.printer;
     let audiorag = context.open().await?;
-    let pay = !dry_run && (context.yes || agreed(context, &audiorag).await?);
-    let report = audiorag.repair(RepairOptions { dry_run, pay }).await?;
+    let pay = !dry_run && (context.yes || max_cost.is_some() || agreed(context, &audiorag).await?);
+    let options = RepairOptions {
+        dry_run,
+        pay,
+        max_cost,
+    };
+    let report = audiorag.repair(options).await?;
     if printer.is_json() {
         printer.json(&json::repair(&report))?;
     } else {
@@ -88,7 +94,7 @@ async fn agreed(context: &Context, audiorag: &AudioRag) -> Result<bool> {
     let plan = audiorag
         .repair(RepairOptions {
             dry_run: true,
-            pay: false,
+            ..RepairOptions::default()
         })
         .await?;
     if !plan.costs() {
@@ -119,7 +125,10 @@ fn print(printer: &Printer, report: &RepairReport) -> Result<()> {
         }
         for left in report.left.iter().filter(|left| of(&&left.finding)) {
             let reason = if left.costs && !report.dry_run {
-                format!("{}; add --yes to pay for it", left.reason)
+                format!(
+                    "{}; add --yes, or --max-cost with an amount, to pay for it",
+                    left.reason
+                )
             } else {
                 left.reason.clone()
             };

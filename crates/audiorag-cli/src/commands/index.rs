@@ -14,24 +14,12 @@ use std::fs;
 
 pub(super) async fn run(context: &Context, args: &Index) -> Result<ExitStatus> {
     let inputs = inputs(context, args)?;
-    if inputs.is_empty() {
-        return Err(Error::input("there is nothing to index").with_hint("name files or folders"));
-    }
     #[cfg(feature = "local")]
     super::models::ensure(context).await?;
     let audiorag = context.open().await?;
-    let options = IndexOptions {
-        force: args.force,
-        include: args.include.clone(),
-        exclude: args.exclude.clone(),
-        title: args.title.clone(),
-        max_cost: args.max_cost,
-        transcript_file: args
-            .given
-            .transcript_file
-            .as_ref()
-            .map(|file| context.cwd.join(file)),
-    };
+    let mut options = options(args);
+    let file = args.given.transcript_file.as_ref();
+    options.transcript_file = file.map(|file| context.cwd.join(file));
     for missing in audiorag.shortcomings()? {
         context.printer.note(missing);
     }
@@ -50,8 +38,23 @@ pub(super) async fn run(context: &Context, args: &Index) -> Result<ExitStatus> {
     Ok(status(context, &report))
 }
 
+/// What the flags ask for.
+pub(super) fn options(args: &Index) -> IndexOptions {
+    IndexOptions {
+        force: args.force,
+        include: args.include.clone(),
+        exclude: args.exclude.clone(),
+        title: args.title.clone(),
+        max_cost: args.max_cost,
+        transcript_file: None,
+        min_age: None,
+        since: args.since.clone(),
+        latest: args.latest,
+    }
+}
+
 /// What is named on the command line, in a list on standard input and in a list in a file.
-fn inputs(context: &Context, args: &Index) -> Result<Vec<Input>> {
+pub(super) fn inputs(context: &Context, args: &Index) -> Result<Vec<Input>> {
     let mut names: Vec<OsString> = Vec::new();
     for input in &args.inputs {
         if input == "-" {
@@ -69,6 +72,9 @@ fn inputs(context: &Context, args: &Index) -> Result<Vec<Input>> {
             })?
         };
         names.extend(lines(&bytes)?);
+    }
+    if names.is_empty() {
+        return Err(Error::input("there is nothing to index").with_hint("name files or folders"));
     }
     Ok(names
         .iter()

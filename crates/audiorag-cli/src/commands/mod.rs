@@ -20,6 +20,7 @@ mod search;
 mod setup;
 mod show;
 mod status;
+mod watch;
 
 use crate::args::{Command, Config};
 use crate::context::{Context, Program};
@@ -45,6 +46,10 @@ pub(crate) async fn dispatch(program: Program, command: Command) -> Result<ExitS
             // Ends by itself, at a commit point. The work of a command is boxed: a chain of futures inside each other
             // takes more stack than some threads have.
             context.logged(Box::pin(index::run(&context, &args))).await
+        }
+        Command::Watch(args) => {
+            let context = program.resolve(args.settings())?;
+            context.logged(Box::pin(watch::run(&context, &args))).await
         }
         Command::Reindex(args) => {
             let context = program.resolve(BTreeMap::new())?;
@@ -88,6 +93,7 @@ async fn with_settings(context: &Context, command: Command) -> Result<ExitStatus
         Command::Models(_) => Err(Error::unsupported("local models are not part of this build")
             .with_hint("rebuild with --features local")),
         Command::Index(_)
+        | Command::Watch(_)
         | Command::Reindex(_)
         | Command::Setup(_)
         | Command::Config(_)

@@ -46,11 +46,7 @@ pub(super) fn show(printer: &Printer, plan: &IndexPlan) -> Result<ExitStatus> {
             failed.source, failed.kind, failed.message
         ))?;
     }
-    let total = match plan.cost() {
-        None => "at a cost that is not known".to_owned(),
-        Some(Money::ZERO) => "at no cost".to_owned(),
-        Some(cost) => format!("for {cost} at most"),
-    };
+    let total = at_most(plan.cost());
     let saved = match plan.saved() {
         Money::ZERO => String::new(),
         saved => format!("; what is stored saves {saved}"),
@@ -68,6 +64,15 @@ pub(super) fn show(printer: &Printer, plan: &IndexPlan) -> Result<ExitStatus> {
         plan.audio(),
     ))?;
     Ok(status)
+}
+
+/// `for $1.20 at most`.
+pub(super) fn at_most(cost: Option<Money>) -> String {
+    match cost {
+        None => "at a cost that is not known".to_owned(),
+        Some(Money::ZERO) => "at no cost".to_owned(),
+        Some(cost) => format!("for {cost} at most"),
+    }
 }
 
 fn cost(transcribe: &PlannedCalls, embed: &PlannedCalls) -> String {

@@ -1,5 +1,6 @@
 //! `audiorag reindex`.
 
+use super::plan::at_most;
 use super::{count, index};
 use crate::args::Reindex as Args;
 use crate::context::Context;
@@ -23,7 +24,11 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<ExitStatus> {
     for name in &args.sources {
         sources.push(context.source(&audiorag, name).await?.id);
     }
-    let options = ReindexOptions { what, sources };
+    let options = ReindexOptions {
+        what,
+        sources,
+        max_cost: args.max_cost,
+    };
     let printer = &context.printer;
     if args.dry_run {
         let plan = audiorag.plan_reindex(&options).await?;
@@ -34,10 +39,11 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<ExitStatus> {
         }
         return Ok(ExitStatus::Success);
     }
-    if what == Reindex::Retranscribe && !context.yes {
+    if !context.yes && args.max_cost.is_none() {
         let plan = audiorag.plan_reindex(&options).await?;
-        if plan.sends_audio && plan.parts() > 0 && !agreed(printer, &plan)? {
-            printer.note("nothing was transcribed");
+        let is_sent = plan.parts() > 0 || plan.vectors() > 0;
+        if plan.is_remote && is_sent && !agreed(printer, &plan)? {
+            printer.note("nothing was sent");
             return Ok(ExitStatus::Success);
         }
     }
@@ -61,15 +67,20 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<ExitStatus> {
 
 /// Asks before anything is paid for that was paid for before.
 fn agreed(printer: &Printer, plan: &ReindexPlan) -> Result<bool> {
-    let what = audio(plan.parts(), plan.audio());
+    let (what, to) = if plan.parts() > 0 {
+        (audio(plan.parts(), plan.audio()), "speech-to-text")
+    } else {
+        (count(plan.vectors(), "text"), "the embedding model")
+    };
+    let cost = at_most(plan.cost());
     if !printer.can_ask() {
         return Err(Error::input(format!(
-            "{what} would be sent to speech-to-text again, and nobody can be asked"
+            "{what} would be sent to {to} again, {cost}, and nobody can be asked"
         ))
-        .with_hint("add --yes, or look at it first with --dry-run"));
+        .with_hint("add --yes, or --max-cost with an amount, or look at it first with --dry-run"));
     }
     printer.confirm(&format!(
-        "Send {what} to speech-to-text again, although the transcripts are here?"
+        "Send {what} to {to} again, {cost}, although what was paid for is here?"
     ))
 }
 
@@ -79,7 +90,7 @@ fn print(printer: &Printer, what: Reindex, plan: &ReindexPlan) -> Result<()> {
         let (label, detail) = match (&source.skip, what) {
             (Some(reason), _) => (printer.paint(Style::Dim, "skip"), reason.clone()),
             (None, Reindex::Retranscribe) => {
-                let detail = audio(source.parts, source.audio);
+                let detail = audio(source.parts(), source.transcribe.needed.usage.audio);
                 (printer.paint(Style::Careful, "transcribe"), detail)
             }
             (None, _) => {
@@ -99,10 +110,12 @@ fn print(printer: &Printer, what: Reindex, plan: &ReindexPlan) -> Result<()> {
     let detail = if what == Reindex::Retranscribe {
         audio(plan.parts(), plan.audio())
     } else {
-        let vectors: usize = plan.sources.iter().map(|source| source.new_vectors).sum();
-        format!("{} to embed", count(vectors, "text"))
+        format!("{} to embed", count(plan.vectors(), "text"))
     };
-    printer.line(format_args!("{made} to make anew, {skipped} to skip: {detail}"))
+    let cost = at_most(plan.cost());
+    printer.line(format_args!(
+        "{made} to make anew, {skipped} to skip: {detail}, {cost}"
+    ))
 }
 
 /// As in "3 parts (12.5 seconds of audio)".

@@ -80,7 +80,12 @@ async fn what_costs_is_asked_for() {
         .run_with(&["doctor", "--repair"], "n\n")
         .await
         .exits(ExitStatus::State);
-    assert!(refused.stdout.contains("add --yes to pay for it"), "{refused:#?}");
+    assert!(
+        refused
+            .stdout
+            .contains("add --yes, or --max-cost with an amount, to pay for it"),
+        "{refused:#?}"
+    );
     refused.says(&["1 chunk has no usable cached vector", "Pay for this? [y/N]"]);
     assert_eq!(world.embedder.script().calls(), before);
     world.run_with(&["doctor", "--repair"], "y\n").await.ok();

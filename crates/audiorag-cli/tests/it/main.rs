@@ -11,4 +11,5 @@ mod query;
 mod reindex;
 mod settings;
 mod setup;
+mod watch;
 mod world;

@@ -58,7 +58,10 @@ async fn chunks_are_cut_again_and_a_dry_run_says_how() {
         "{plan:?}"
     );
     assert_eq!(world.run(&["list", "--json"]).await.ok().stdout, before);
-    let run = world.run(&["reindex", "a.wav", "--rechunk", "--json"]).await.ok();
+    let run = world
+        .run(&["reindex", "a.wav", "--rechunk", "--json", "--yes"])
+        .await
+        .ok();
     let summary = run.events().pop().unwrap();
     assert_eq!(summary["transcribed_parts"], 0, "{summary}");
     assert_eq!(summary["indexed"].as_array().unwrap().len(), 1, "{summary}");
@@ -79,14 +82,14 @@ async fn transcribing_again_asks_before_it_pays() {
         .ok();
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
     assert_eq!(plan["parts"], calls, "{plan}");
-    assert_eq!(plan["sends_audio"], true);
+    assert_eq!(plan["is_remote"], true);
     world.terminals.stdin = true;
     world.terminals.stderr = true;
     let refused = world
         .run_with(&["reindex", "--all", "--retranscribe"], "n\n")
         .await
         .ok();
-    assert!(refused.stderr.contains("nothing was transcribed"), "{refused:?}");
+    assert!(refused.stderr.contains("nothing was sent"), "{refused:?}");
     assert_eq!(world.transcriber.script().calls(), calls);
     world
         .run_with(&["reindex", "a.wav", "--retranscribe"], "y\n")
@@ -113,15 +116,52 @@ async fn a_model_is_switched_when_the_last_source_is_ready() {
         .says(&["audiorag reindex --reembed"]);
     world.embedder.script().fail_nth(2, ErrorKind::Unavailable);
     let run = world
-        .run(&["reindex", "--reembed", "--json"])
+        .run(&["reindex", "--reembed", "--json", "--yes"])
         .await
         .exits(ExitStatus::Partial)
         .says(&["was not switched"]);
     let summary = run.events().pop().unwrap();
     assert_eq!(summary["prepared"].as_array().unwrap().len(), 1, "{summary}");
     assert_eq!(summary["failed"].as_array().unwrap().len(), 1, "{summary}");
-    let human = world.run(&["reindex", "--reembed"]).await.ok();
+    let human = world.run(&["reindex", "--reembed", "--yes"]).await.ok();
     assert!(human.stdout.contains("2 indexed"), "{human:?}");
+    world.run(&["query", "what?"]).await.ok();
+}
+
+#[tokio::test]
+async fn embedding_again_says_what_it_costs_and_asks() {
+    let mut world = indexed().await;
+    world.write(
+        "prices.toml",
+        "[price.\"fake/another\"]\nmillion_tokens = 1000\nchecked = \"2026-11-01\"\n",
+    );
+    world.write("audiorag.toml", "[prices]\nfile = \"prices.toml\"\n");
+    world.embedder = Arc::new(HashEmbedder::named("another", 64));
+    let plan = world
+        .run(&["reindex", "--reembed", "--dry-run", "--json"])
+        .await
+        .ok()
+        .json();
+    let cost = plan["cost"].as_f64().unwrap();
+    assert!(cost > 0.01 && plan["is_remote"] == true, "{plan}");
+    world
+        .run(&["reindex", "--reembed"])
+        .await
+        .exits(ExitStatus::Usage)
+        .says(&["to the embedding model again", "at most", "--max-cost"]);
+    // A price that is too low stops it before it is exceeded; what was embedded stays for the next run.
+    let cap = format!("{:.6}", cost / 2.0);
+    let stopped = world
+        .run(&["reindex", "--reembed", "--max-cost", &cap])
+        .await
+        .exits(ExitStatus::Budget);
+    assert!(stopped.stdout.contains("this run may cost"), "{stopped:?}");
+    // A call's share is set aside before its exact cost is known.
+    let cap = format!("{:.6}", cost * 2.0);
+    world
+        .run(&["reindex", "--reembed", "--max-cost", &cap])
+        .await
+        .ok();
     world.run(&["query", "what?"]).await.ok();
 }
 

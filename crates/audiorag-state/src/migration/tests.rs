@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// The version that this program writes.
-const NEWEST: &str = "m20261125_000003_name_speakers";
+const NEWEST: &str = "m20261126_000004_fetch_sources";
 
 fn scratch() -> (TempDir, StateOptions) {
     let directory = tempfile::tempdir().unwrap();

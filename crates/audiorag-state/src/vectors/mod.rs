@@ -100,7 +100,7 @@ impl EmbeddedVectorStore {
         }
         let tx = self.db.begin().await?;
         let id = space::number(&tx, space).await?;
-        tx.commit().await?;
+        commit(tx, Step::PrepareSpace).await?;
         Ok(Some(id))
     }
 }

@@ -12,7 +12,7 @@ use crate::{AudioRag, CancellationToken};
 use audiorag_core::capability::{Selector, VectorStore};
 use audiorag_core::id::SourceId;
 use audiorag_core::model::Media;
-use audiorag_core::{Locator, Result};
+use audiorag_core::{Locator, Money, Result};
 use audiorag_state::{
     Claim, Finding, Lease, NewChunk, Outcome, Problem, Remedy, RevisionRecord, Severity, SourceRecord,
 };
@@ -30,6 +30,8 @@ pub struct RepairOptions {
     pub dry_run: bool,
     /// Ask vendors that cost money for what is in no cache.
     pub pay: bool,
+    /// The most that its calls may cost; `None` means what the settings say.
+    pub max_cost: Option<Money>,
 }
 
 /// A finding that is still there, and why.
@@ -264,7 +266,7 @@ impl Repair<'_> {
             let inputs = vec![Input::Path(path.to_owned())];
             let report = self
                 .audiorag
-                .index(inputs, options, &(), CancellationToken::new())
+                .index_for(&self.run, inputs, options, &(), CancellationToken::new())
                 .await?;
             self.report.rebuilt += (report.indexed.len() + report.empty.len()) as u64;
             if let Some(failed) = report.failed.first() {

@@ -79,7 +79,11 @@ impl Indexer {
         cancel: &CancellationToken,
     ) -> Result<SourceOutcome> {
         let (state, source_id) = (&self.state, &target.source.id);
-        let media = stages.run(Stage::Probe, probe(target)).await?;
+        let mut media = stages.run(Stage::Probe, probe(target)).await?;
+        if let Some(said) = &target.said {
+            media = media.corrected_by(said);
+        }
+        let media = media;
         let header = recipe.title.map(str::to_owned).or_else(|| media.title.clone());
         let title = header
             .clone()

@@ -1,13 +1,14 @@
 //! Inputs to sources.
 
-use audiorag_core::model::Discovered;
+use audiorag_core::model::{Fingerprint, Media};
 use audiorag_core::{Error, Locator, Result, Stage};
+use audiorag_state::FeedItem;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Extensions that make a file in a folder worth looking at. A file that is named itself is always looked at.
 const EXTENSIONS: [&str; 32] = [
@@ -44,6 +45,78 @@ impl std::fmt::Display for Input {
     }
 }
 
+/// A recording that was found, before anything about it is decided.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Found {
+    pub(super) locator: Locator,
+    /// Size in bytes; zero where the bytes are not here yet.
+    pub(super) bytes: u64,
+    /// Modification time in nanoseconds since 1970, where the file system has one.
+    pub(super) modified: Option<i64>,
+    /// Where its bytes are on this machine, when that is not its own place.
+    pub(super) copy: Option<PathBuf>,
+    /// What is known of it beforehand, when it is on the web.
+    pub(super) remote: Option<Box<Remote>>,
+}
+
+/// What is known of a recording on the web before it is fetched.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Remote {
+    /// The item of a feed that it is.
+    pub(super) item: Option<FeedItem>,
+    /// What the feed says of it.
+    pub(super) said: Option<Media>,
+    /// Whether it is in a page that only yt-dlp understands.
+    pub(super) is_page: bool,
+    /// The URL that it had when it was fetched last, where that was another one.
+    pub(super) before: Option<String>,
+    /// Where its list of chapters is.
+    pub(super) chapters_url: Option<String>,
+    /// Where its transcripts are, each with its media type.
+    pub(super) transcripts: Vec<(String, Option<String>)>,
+}
+
+impl Found {
+    pub(super) fn on_the_web(url: String, remote: Remote) -> Self {
+        Self {
+            locator: Locator::Url(url),
+            bytes: 0,
+            modified: None,
+            copy: None,
+            remote: Some(Box::new(remote)),
+        }
+    }
+
+    /// The URL, for what is on the web.
+    pub(super) fn url(&self) -> Option<&str> {
+        match &self.locator {
+            Locator::Url(url) => Some(url),
+            Locator::File(_) => None,
+        }
+    }
+}
+
+/// Which episodes of a feed are taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Episodes {
+    /// Only those that were published on or after this day, `YYYY-MM-DD`.
+    pub(crate) since: Option<String>,
+    /// At most so many, the newest first.
+    pub(crate) latest: Option<usize>,
+}
+
+/// Whether the bytes of a recording are here now.
+#[cfg_attr(
+    not(feature = "web"),
+    expect(dead_code, reason = "without the feature nothing is fetched")
+)]
+pub(super) enum Copy {
+    /// Its server says that they are those of the last download, and nobody needs them.
+    Unchanged,
+    /// They are here.
+    Here { path: PathBuf, fingerprint: Fingerprint },
+}
+
 /// Which files of a folder count.
 #[derive(Clone, Debug)]
 pub struct Selection {
@@ -51,6 +124,7 @@ pub struct Selection {
     exclude: GlobSet,
     follow_links: bool,
     hidden: bool,
+    min_age: Option<Duration>,
 }
 
 impl Selection {
@@ -70,7 +144,21 @@ impl Selection {
             exclude: globs(exclude)?,
             follow_links,
             hidden,
+            min_age: None,
         })
+    }
+
+    /// Leaves out files of folders that were changed within this time.
+    #[must_use]
+    pub fn older_than(mut self, age: Option<Duration>) -> Self {
+        self.min_age = age;
+        self
+    }
+
+    /// Whether a file may still be written. One that is dated in the future is as good as old: clocks differ.
+    fn is_fresh(&self, metadata: &Metadata) -> bool {
+        let age = metadata.modified().ok().and_then(|time| time.elapsed().ok());
+        self.min_age.zip(age).is_some_and(|(least, age)| age < least)
     }
 
     fn takes(&self, below: &Path) -> bool {
@@ -114,8 +202,9 @@ fn globs(patterns: &[String]) -> Result<GlobSet> {
 /// Expands inputs into sources, each once, in the order of the inputs and by name inside folders.
 ///
 /// What cannot be used becomes an error that names it, and the rest goes on. This reads directories and file
-/// attributes, never a file's contents, and never opens anything but regular files and folders.
-pub(super) fn discover(inputs: &[Input], selection: &Selection) -> Vec<Result<Discovered>> {
+/// attributes, never a file's contents, and never opens anything but regular files and folders. What is on the web
+/// stays as it is named.
+pub(super) fn discover(inputs: &[Input], selection: &Selection) -> Vec<Result<Found>> {
     let mut seen = HashSet::new();
     let mut found = Vec::new();
     for input in inputs {
@@ -133,17 +222,12 @@ pub(super) fn discover(inputs: &[Input], selection: &Selection) -> Vec<Result<Di
     found
 }
 
-fn expand(input: &Input, selection: &Selection) -> Result<Vec<Result<Discovered>>> {
+fn expand(input: &Input, selection: &Selection) -> Result<Vec<Result<Found>>> {
     let path = match input {
         Input::Path(path) => path.clone(),
         Input::Uri(uri) => match Locator::parse_uri(uri)? {
             Locator::File(path) => path,
-            Locator::Url(url) => {
-                return Err(Error::unsupported(format!(
-                    "'{url}' is on the web, and this version reads local files"
-                ))
-                .with_hint("download the recording and index the file"));
-            }
+            Locator::Url(url) => return Ok(vec![Ok(Found::on_the_web(url, Remote::default()))]),
         },
     };
     if path.as_os_str().is_empty() {
@@ -156,8 +240,8 @@ fn expand(input: &Input, selection: &Selection) -> Result<Vec<Result<Discovered>
     Ok(vec![describe(&path, &metadata)])
 }
 
-fn walk(root: &Path, selection: &Selection) -> Result<Vec<Result<Discovered>>> {
-    let mut found = Vec::new();
+fn walk(root: &Path, selection: &Selection) -> Result<Vec<Result<Found>>> {
+    let (mut found, mut fresh) = (Vec::new(), false);
     let walker = walkdir::WalkDir::new(root)
         .follow_links(selection.follow_links)
         .sort_by_file_name();
@@ -188,14 +272,21 @@ fn walk(root: &Path, selection: &Selection) -> Result<Vec<Result<Discovered>>> {
         if entry.path_is_symlink() && !selection.follow_links {
             continue;
         }
-        let described = entry
-            .metadata()
+        let metadata = entry.metadata();
+        if metadata
+            .as_ref()
+            .is_ok_and(|metadata| selection.is_fresh(metadata))
+        {
+            fresh = true;
+            continue;
+        }
+        let described = metadata
             .map_err(|error| Error::input("its attributes cannot be read").with_cause(error))
             .and_then(|metadata| describe(entry.path(), &metadata));
         let shown = Locator::File(entry.path().to_owned()).to_string();
         found.push(described.map_err(|error| error.with_source(shown).with_stage(Stage::Discover)));
     }
-    if found.is_empty() {
+    if found.is_empty() && !fresh {
         return Err(
             Error::input(format!("no audio in the folder '{}'", root.display()))
                 .with_hint("name the files themselves, or choose them with --include '*.EXT'"),
@@ -204,7 +295,7 @@ fn walk(root: &Path, selection: &Selection) -> Result<Vec<Result<Discovered>>> {
     Ok(found)
 }
 
-fn describe(path: &Path, metadata: &Metadata) -> Result<Discovered> {
+fn describe(path: &Path, metadata: &Metadata) -> Result<Found> {
     if !metadata.is_file() {
         return Err(Error::input(format!(
             "'{}' is {}, not a file",
@@ -213,7 +304,9 @@ fn describe(path: &Path, metadata: &Metadata) -> Result<Discovered> {
         )));
     }
     let canonical = std::fs::canonicalize(path).map_err(|error| unreadable(path, error))?;
-    Ok(Discovered {
+    Ok(Found {
+        copy: None,
+        remote: None,
         locator: Locator::File(canonical),
         bytes: metadata.len(),
         modified: metadata
@@ -272,7 +365,7 @@ mod tests {
         Selection::new(&[], &[], false, false).unwrap()
     }
 
-    fn names(found: &[Result<Discovered>]) -> Vec<String> {
+    fn names(found: &[Result<Found>]) -> Vec<String> {
         found
             .iter()
             .map(|item| match item {
@@ -334,6 +427,26 @@ mod tests {
     }
 
     #[test]
+    fn files_that_may_still_be_written_wait() {
+        let dir = tree();
+        let old = std::time::SystemTime::now() - Duration::from_secs(3600);
+        let file = fs::File::options()
+            .write(true)
+            .open(dir.path().join("b.mp3"))
+            .unwrap();
+        file.set_modified(old).unwrap();
+        let input = [Input::Path(dir.path().to_owned())];
+        let settled = all().older_than(Some(Duration::from_secs(600)));
+        assert_eq!(names(&discover(&input, &settled)), ["b.mp3"]);
+        // That all of them are fresh is no failure.
+        file.set_modified(std::time::SystemTime::now()).unwrap();
+        assert_eq!(names(&discover(&input, &settled)), [""; 0]);
+        // One that is named itself is meant.
+        let named = [Input::Path(dir.path().join("b.mp3"))];
+        assert_eq!(names(&discover(&named, &settled)), ["b.mp3"]);
+    }
+
+    #[test]
     fn a_source_named_twice_is_one() {
         let dir = tree();
         let file = dir.path().join("b.mp3");
@@ -365,7 +478,7 @@ mod tests {
             [
                 Some(ErrorKind::NotFound),
                 Some(ErrorKind::Input),
-                Some(ErrorKind::Unsupported),
+                None,
                 Some(ErrorKind::Input),
                 Some(ErrorKind::Input),
                 None

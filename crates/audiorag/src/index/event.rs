@@ -34,6 +34,15 @@ pub enum IndexEvent {
         /// How long it took.
         elapsed: Duration,
     },
+    /// More of a recording was fetched.
+    Download {
+        /// The source's display locator.
+        source: String,
+        /// Bytes that are here.
+        bytes: u64,
+        /// How many there will be, where the server says so.
+        total: Option<u64>,
+    },
     /// A part has its transcript.
     Part {
         /// The source's display locator.

@@ -5,6 +5,7 @@
 //! transcript of a single part that is the whole recording, and from there on nothing is special about it.
 
 use super::config::Config;
+use super::discover::Found;
 use super::event::IndexEvent;
 use super::identify::{Target, blocking};
 use super::stage::Stages;
@@ -23,6 +24,7 @@ use std::io::Read as _;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
 
 /// What a transcript is called that was named in an earlier run.
 pub(super) const NAMED_BEFORE: &str = "the one named for it";
@@ -191,17 +193,69 @@ impl Indexer {
         let beside = blocking(move || Ok(sidecars.choose(&path, language.as_deref()))).await?;
         if mode == TranscriptMode::Only && beside.ready.is_none() && self.named_for(locator).await?.is_none()
         {
-            let why = beside.complaints.join("; ");
-            let reason = if why.is_empty() {
-                "no transcript lies beside it".to_owned()
-            } else {
-                why
-            };
-            return Err(Error::input(format!("{reason}, and only given transcripts are to be used"))
-                .with_stage(Stage::Probe)
-                .with_hint("put one beside the recording, as talk.srt beside talk.mp3, or let it be transcribed with --transcript auto"));
+            return Err(refuse_to_transcribe(
+                &beside.complaints,
+                "no transcript lies beside it",
+            ));
         }
         Ok(beside)
+    }
+
+    /// Which transcript of a feed takes the place of speech-to-text for an episode that is to be built. One that was
+    /// used for the same recording before is not fetched again, unless everything is to be made anew.
+    pub(super) async fn given_by_feed(
+        &self,
+        found: &Found,
+        target: &Target,
+        options: &IndexOptions,
+        cancel: &CancellationToken,
+    ) -> Result<Choice> {
+        let mode = self.settings.transcript;
+        let live = self.state.live_revision(&target.source.id).await?;
+        let live = live.filter(|live| live.content == target.fingerprint.content);
+        let kept = live.as_ref().and_then(given_of).is_some();
+        if mode == TranscriptMode::Never || (kept && !options.force) {
+            return Ok(Choice::default());
+        }
+        let remote = found.remote.as_deref();
+        let mut links: Vec<_> = remote
+            .map(|remote| remote.transcripts.iter().collect())
+            .unwrap_or_default();
+        links.sort_by_key(|(url, media_type)| preference(url, media_type.as_deref()));
+        let language = remote
+            .and_then(|remote| remote.said.as_ref()?.language.clone())
+            .or_else(|| self.settings.speech.language.clone());
+        let mut choice = Choice::default();
+        for (url, _) in links {
+            let fetched = self.web.document(url, cancel).await;
+            if cancel.is_cancelled() {
+                return Err(Error::cancelled("interrupted while a transcript was fetched"));
+            }
+            let ready = fetched.and_then(|bytes| {
+                let given = Given {
+                    // What follows may be a key to it.
+                    name: url.split(['?', '#']).next().unwrap_or(url).to_owned(),
+                    bytes,
+                    language: None,
+                    named: true,
+                };
+                Ready::new(given, language.as_deref())
+            });
+            match ready {
+                Ok(ready) => {
+                    choice.ready = Some(ready);
+                    return Ok(choice);
+                }
+                Err(error) => choice.complaints.push(error.report()),
+            }
+        }
+        if mode == TranscriptMode::Only && !kept {
+            return Err(refuse_to_transcribe(
+                &choice.complaints,
+                "its feed offers no transcript",
+            ));
+        }
+        Ok(choice)
     }
 
     /// The transcript that was once named for a source.
@@ -293,6 +347,32 @@ impl Indexer {
             ..PartsReport::default()
         })
     }
+}
+
+/// The error for a recording without a transcript where nothing is to be transcribed.
+fn refuse_to_transcribe(complaints: &[String], otherwise: &str) -> Error {
+    let reason = if complaints.is_empty() {
+        otherwise.to_owned()
+    } else {
+        complaints.join("; ")
+    };
+    Error::input(format!("{reason}, and only given transcripts are to be used"))
+        .with_stage(Stage::Probe)
+        .with_hint(
+            "put one beside the recording, as talk.srt beside talk.mp3, name one with --transcript-file, or have it \
+             transcribed with --transcript auto",
+        )
+}
+
+/// Which of the transcripts of an episode is tried first: by its media type or the end of its address, what says most.
+fn preference(url: &str, media_type: Option<&str>) -> usize {
+    let url = url.split(['?', '#']).next().unwrap_or(url).to_ascii_lowercase();
+    let media_type = media_type.unwrap_or_default().to_ascii_lowercase();
+    let is = |extension: &&str| media_type.contains(*extension) || url.ends_with(&format!(".{extension}"));
+    EXTENSIONS
+        .iter()
+        .position(|extension| is(&extension))
+        .unwrap_or(EXTENSIONS.len())
 }
 
 /// The key of the transcript that a file gives a recording of this length.

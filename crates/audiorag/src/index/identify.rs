@@ -1,8 +1,9 @@
 //! Which source is this, and does anything have to be done?
 
 use super::config::{Config, Shape};
+use super::discover::Found;
 use audiorag_core::id::{ContentHash, SourceId};
-use audiorag_core::model::{Discovered, Fingerprint, SourceStatus};
+use audiorag_core::model::{Fingerprint, Media, SourceStatus};
 use audiorag_core::{Error, Locator, Result};
 use audiorag_state::{Lease, NewSource, SourceRecord, State};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ pub(crate) struct Target {
     pub(crate) source: SourceRecord,
     pub(crate) path: PathBuf,
     pub(crate) fingerprint: Fingerprint,
+    /// What others say of it: they know its title better than its tags do.
+    pub(crate) said: Option<Media>,
 }
 
 /// What a look at a recording says, before anything is written.
@@ -41,8 +44,8 @@ pub(crate) enum Look {
 ///
 /// Size and modification time decide without reading the file when they are those of the live revision;
 /// otherwise its bytes are hashed.
-pub(crate) async fn look(state: &State, found: &Discovered, config: &Config, force: bool) -> Result<Look> {
-    let path = local_path(&found.locator)?;
+pub(crate) async fn look(state: &State, found: &Found, config: &Config, force: bool) -> Result<Look> {
+    let path = local_path(found)?;
     let known = state.find_source(&found.locator).await?;
     if !force
         && let Some(source) = &known
@@ -62,7 +65,10 @@ pub(crate) async fn look(state: &State, found: &Discovered, config: &Config, for
     .await?;
     let known = match known {
         Some(source) => Some(source),
-        None => moved_from(state, &fingerprint.content).await?,
+        None => match elsewhere(state, found).await? {
+            Some(source) => Some(source),
+            None => moved_from(state, &fingerprint.content).await?,
+        },
     };
     Ok(Look::Changed {
         known,
@@ -72,12 +78,7 @@ pub(crate) async fn look(state: &State, found: &Discovered, config: &Config, for
 }
 
 /// Recognises a recording: the same place with the same bytes, an edited file, a moved file, or a new one.
-pub(crate) async fn identify(
-    state: &State,
-    found: &Discovered,
-    config: &Config,
-    force: bool,
-) -> Result<Identity> {
+pub(crate) async fn identify(state: &State, found: &Found, config: &Config, force: bool) -> Result<Identity> {
     let (known, path, fingerprint) = match look(state, found, config, force).await? {
         Look::Unchanged(source, reason) => return Ok(Identity::Unchanged(source.id, reason)),
         Look::Changed {
@@ -107,6 +108,7 @@ pub(crate) async fn identify(
         return Ok(Identity::Unchanged(source.id, reason));
     }
     Ok(Identity::Work(Box::new(Target {
+        said: found.remote.as_ref().and_then(|remote| remote.said.clone()),
         source,
         path,
         fingerprint,
@@ -173,18 +175,25 @@ async fn add(state: &State, locator: &Locator, fingerprint: &Fingerprint) -> Res
     state.add_source(&new).await
 }
 
-fn unchanged(source: &SourceRecord) -> String {
+pub(super) fn unchanged(source: &SourceRecord) -> String {
     match source.status {
         SourceStatus::Empty => "unchanged, no speech in it".to_owned(),
         _ => "unchanged".to_owned(),
     }
 }
 
-fn local_path(locator: &Locator) -> Result<PathBuf> {
-    locator
-        .as_path()
-        .map(Path::to_owned)
-        .ok_or_else(|| Error::unsupported(format!("'{locator}' is not a local file")))
+/// The source of an item of a feed that is at another URL now.
+async fn elsewhere(state: &State, found: &Found) -> Result<Option<SourceRecord>> {
+    let Some(before) = found.remote.as_ref().and_then(|remote| remote.before.as_deref()) else {
+        return Ok(None);
+    };
+    state.find_source(&Locator::Url(before.to_owned())).await
+}
+
+fn local_path(found: &Found) -> Result<PathBuf> {
+    let path = found.copy.as_deref().or(found.locator.as_path());
+    path.map(Path::to_owned)
+        .ok_or_else(|| Error::internal(format!("'{}' was not fetched", found.locator)))
 }
 
 /// Runs `work` on a thread that may block.

@@ -4,22 +4,25 @@
 //! can be sent. One of which parts are stored is decoded and split as in the run itself, so that what the stored
 //! transcripts save is exact.
 
-use super::discover::{self, Input, Selection};
+use super::config::Config;
+use super::discover::{Found, Input, Selection};
 use super::event::FailedSource;
 use super::given::NAMED_BEFORE;
 use super::identify::{self, Look};
 use super::{IndexOptions, Indexer, blocking};
 use crate::prices::Prices;
+use crate::settings::TranscriptMode;
 use audiorag_audio::PartReader;
 use audiorag_core::budget::Amounts;
 use audiorag_core::capability::{ProviderInfo, Usage};
 use audiorag_core::chunking::{self, Surroundings};
 use audiorag_core::id::{ContentHash, EmbeddingKey, PartKey, SourceId};
-use audiorag_core::model::{Chunk, Discovered, Media, Transcript};
+use audiorag_core::model::{Chunk, Media, Transcript};
 use audiorag_core::transcript::assemble;
 use audiorag_core::{MediaTime, Money, Result, Span, Stage};
 use std::collections::HashSet;
 use std::path::PathBuf;
+use tokio_util::sync::CancellationToken;
 
 /// Tokens in a second of speech: some 160 words a minute, four tokens for every three words.
 const TOKENS_PER_SECOND: f64 = 160.0 / 60.0 * 4.0 / 3.0;
@@ -94,7 +97,7 @@ impl IndexPlan {
 }
 
 impl PlannedSource {
-    fn skipped(found: &Discovered, source_id: Option<SourceId>, reason: String) -> Self {
+    fn skipped(found: &Found, source_id: Option<SourceId>, reason: String) -> Self {
         Self {
             source: found.locator.to_string(),
             source_id,
@@ -110,7 +113,7 @@ impl PlannedSource {
 
 impl PlannedCalls {
     /// No calls at all, which is exact.
-    fn none() -> Self {
+    pub(super) fn none() -> Self {
         Self {
             needed: free(),
             saved: free(),
@@ -167,7 +170,8 @@ impl Indexer {
         };
         // A second copy of the same bytes costs nothing once the first one is indexed.
         let mut planned: HashSet<ContentHash> = HashSet::new();
-        let found = blocking(move || Ok(discover::discover(&inputs, &selection))).await?;
+        let cancel = CancellationToken::new();
+        let found = self.discover(inputs, selection, options, &cancel).await?;
         super::given::refuse_several(options, found.len())?;
         for item in found {
             let outcome = match &item {
@@ -192,13 +196,16 @@ impl Indexer {
 
     async fn plan_source(
         &self,
-        found: &Discovered,
+        found: &Found,
         options: &IndexOptions,
         prices: &Prices,
         planned: &mut HashSet<ContentHash>,
     ) -> Result<PlannedSource> {
         let given = self.given(&found.locator, options).await?.ready;
         let config = self.config(options.title.as_deref(), given.as_ref());
+        if found.url().is_some() {
+            return self.plan_download(found, &config, options.force, prices).await;
+        }
         let look = identify::look(&self.state, found, &config, options.force).await?;
         let (known, path, content) = match look {
             Look::Unchanged(source, reason) => {
@@ -316,6 +323,72 @@ impl Indexer {
         Ok(())
     }
 
+    /// A recording that is not here: what is known of it is what a feed says, or what the last download was.
+    async fn plan_download(
+        &self,
+        found: &Found,
+        config: &Config,
+        force: bool,
+        prices: &Prices,
+    ) -> Result<PlannedSource> {
+        let known = self.state.find_source(&found.locator).await?;
+        if let Some(source) = known
+            .as_ref()
+            .filter(|source| !force && identify::is_settled(source))
+            && let Some(last) = &source.fingerprint
+            && identify::is_current(&self.state, source, &last.content, config).await?
+        {
+            let reason = format!(
+                "{}, unless its server says otherwise",
+                identify::unchanged(source)
+            );
+            return Ok(PlannedSource::skipped(found, Some(source.id.clone()), reason));
+        }
+        let said = found.remote.as_ref().and_then(|remote| remote.said.as_ref());
+        let duration = known
+            .as_ref()
+            .and_then(|source| source.duration)
+            .or_else(|| said.and_then(|said| said.duration));
+        let length = duration.unwrap_or_default();
+        let mut source = PlannedSource {
+            source: found.locator.to_string(),
+            source_id: known.map(|known| known.id),
+            skipped: None,
+            stages: vec![
+                Stage::Download,
+                Stage::Probe,
+                Stage::Split,
+                Stage::Transcribe,
+                Stage::Chunk,
+                Stage::Embed,
+                Stage::Store,
+                Stage::Verify,
+                Stage::Publish,
+            ],
+            duration,
+            transcript: None,
+            transcribe: self.transcription(prices, self.whole(length), Usage::default(), false),
+            embed: self.embedding_of(prices, length),
+        };
+        let offered = found
+            .remote
+            .as_ref()
+            .is_some_and(|remote| !remote.transcripts.is_empty());
+        if offered && self.settings.transcript != TranscriptMode::Never {
+            source.transcript = Some("the feed's, if it can be read".to_owned());
+            source.transcribe = PlannedCalls::none();
+            source
+                .stages
+                .retain(|stage| !matches!(stage, Stage::Split | Stage::Transcribe));
+        }
+        if duration.is_none() {
+            // Nobody knows before it is here.
+            source.transcribe.needed.cost = None;
+            source.embed.needed.cost = None;
+        }
+        Ok(source)
+    }
+
     /// All of a recording sent in parts of the usual length.
     fn whole(&self, duration: MediaTime) -> Usage {
         let part = self.transcriber.limits().preferred_part.as_millis().max(1);
@@ -326,12 +399,18 @@ impl Indexer {
         }
     }
 
-    fn transcription(&self, prices: &Prices, needed: Usage, saved: Usage, exact: bool) -> PlannedCalls {
+    pub(super) fn transcription(
+        &self,
+        prices: &Prices,
+        needed: Usage,
+        saved: Usage,
+        exact: bool,
+    ) -> PlannedCalls {
         PlannedCalls::priced(prices, self.transcriber.info(), needed, saved, exact)
     }
 
     /// The embedding of speech that nobody has heard yet, by averages.
-    fn embedding_of(&self, prices: &Prices, speech: MediaTime) -> PlannedCalls {
+    pub(super) fn embedding_of(&self, prices: &Prices, speech: MediaTime) -> PlannedCalls {
         let tokens = (speech.as_seconds_f64() * TOKENS_PER_SECOND).ceil() as u64;
         let chunks = speech
             .as_millis()
@@ -343,6 +422,16 @@ impl Indexer {
             ..Usage::default()
         };
         PlannedCalls::priced(prices, self.embedder.info(), needed, Usage::default(), false)
+    }
+
+    /// The embedding of `texts` texts of so many tokens.
+    pub(super) fn embedding_needed(&self, prices: &Prices, texts: usize, tokens: u64) -> PlannedCalls {
+        let needed = Usage {
+            requests: u32::try_from(texts.div_ceil(self.batch())).unwrap_or(u32::MAX),
+            input_tokens: tokens,
+            ..Usage::default()
+        };
+        PlannedCalls::priced(prices, self.embedder.info(), needed, Usage::default(), true)
     }
 
     /// The transcript that stored parts make.

@@ -4,8 +4,13 @@
 //! together, so that the revisions for another model are built beside the live ones and published in one transaction
 //! when the last of them is ready. See docs/adr/0009-switch-models-at-once.md.
 
+mod plan;
+
+pub use plan::{ReindexPlan, ReindexedSource};
+
 use super::build::{Draft, Filled, Recipe, outcome, report};
 use super::config::{Config, Shape, read_config, title_of};
+use super::discover::{Copy, Remote};
 use super::event::{IndexEvent, IndexObserver, IndexReport, SourceOutcome};
 use super::generation::{Requests, generation_of};
 use super::given::{GIVEN, given_of};
@@ -14,12 +19,13 @@ use super::stage::Stages;
 use super::store::retire_everywhere;
 use super::transcribe::PartsReport;
 use super::{BUSY, Indexer, Job, Task, refuse_other_spaces};
+use crate::operation;
 use audiorag_core::id::{OperationId, RevisionId, SourceId};
-use audiorag_core::model::SourceStatus;
-use audiorag_core::{Error, ErrorKind, MediaTime, Result};
+use audiorag_core::model::{Fingerprint, SourceStatus};
+use audiorag_core::{Error, ErrorKind, Locator, Money, Result, Stage};
 use audiorag_state::{Lease, Outcome, RevisionRecord, SourceRecord, Switch};
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
 /// How often sources that were indexed meanwhile are embedded after the others before the run gives up.
@@ -44,48 +50,8 @@ pub struct ReindexOptions {
     pub what: Reindex,
     /// The sources; empty means all of them.
     pub sources: Vec<SourceId>,
-}
-
-/// What a run would do.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ReindexPlan {
-    /// Every source of the run.
-    pub sources: Vec<ReindexedSource>,
-    /// Whether parts would be sent to a provider outside this process, which may cost money.
-    pub sends_audio: bool,
-}
-
-impl ReindexPlan {
-    /// Parts that would be sent to speech-to-text.
-    pub fn parts(&self) -> u32 {
-        self.sources.iter().map(|source| source.parts).sum()
-    }
-
-    /// The length of those parts.
-    pub fn audio(&self) -> MediaTime {
-        self.sources
-            .iter()
-            .fold(MediaTime::ZERO, |sum, source| sum.saturating_add(source.audio))
-    }
-}
-
-/// What a run would do for one source.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ReindexedSource {
-    /// Its display locator.
-    pub source: String,
-    /// Its id.
-    pub source_id: SourceId,
-    /// Why nothing would be done for it.
-    pub skip: Option<String>,
-    /// Parts to be transcribed, where the file has not changed since it was indexed.
-    pub parts: u32,
-    /// The length of those parts.
-    pub audio: MediaTime,
-    /// Chunks in the new revision; those of the live one where parts are transcribed again.
-    pub chunks: usize,
-    /// Vectors to be computed; unknown, and zero, where parts are transcribed again.
-    pub new_vectors: usize,
+    /// The most that calls of this run may cost; `None` means what the settings say.
+    pub max_cost: Option<Money>,
 }
 
 impl Indexer {
@@ -349,7 +315,7 @@ impl Indexer {
         }
         stages
             .run(
-                audiorag_core::Stage::Publish,
+                Stage::Publish,
                 state.publish_revision(lease, revision, filled.status()),
             )
             .await?;
@@ -366,18 +332,8 @@ impl Indexer {
         stages: Stages<'_>,
         cancel: &CancellationToken,
     ) -> Result<SourceOutcome> {
-        let path = source
-            .locator
-            .as_path()
-            .map(Path::to_owned)
-            .ok_or_else(|| Error::unsupported(format!("'{}' is not a local file", source.locator)))?;
-        let fingerprint = blocking({
-            let path = path.clone();
-            move || audiorag_audio::fingerprint(&path)
-        })
-        .await;
-        let fingerprint = match fingerprint {
-            Ok(fingerprint) => fingerprint,
+        let (path, fingerprint) = match self.bytes_of(&source.locator, stages, cancel).await {
+            Ok(here) => here,
             // Noted, so that the source does not hold the request open for the others.
             Err(error) => {
                 return match self.claim(&source.id, stages).await? {
@@ -388,10 +344,15 @@ impl Indexer {
         };
         let title = title_of(&Config::new(read_config(live)?));
         let config = Config::new(self.config_json(title.as_deref()));
+        let said = match &source.locator {
+            Locator::Url(url) => self.state.download(url).await?.and_then(|known| known.said),
+            Locator::File(_) => None,
+        };
         let target = Target {
             source: source.clone(),
             path,
             fingerprint,
+            said,
         };
         let same_bytes = self.lock_of(&target.fingerprint.content);
         let _alone = same_bytes.lock().await;
@@ -427,6 +388,30 @@ impl Indexer {
         self.release(&lease, outcome).await
     }
 
+    /// Where the bytes of a recording are on this machine, and what they are.
+    async fn bytes_of(
+        &self,
+        locator: &Locator,
+        stages: Stages<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<(PathBuf, Fingerprint)> {
+        match locator {
+            Locator::File(path) => {
+                let path = path.clone();
+                blocking(move || audiorag_audio::fingerprint(&path).map(|fingerprint| (path, fingerprint)))
+                    .await
+            }
+            Locator::Url(url) => {
+                let remote = Remote::default();
+                let fetching = self.web.fetch(&self.state, url, &remote, true, stages, cancel);
+                match stages.run(Stage::Download, fetching).await? {
+                    Copy::Here { path, fingerprint } => Ok((path, fingerprint)),
+                    Copy::Unchanged => Err(Error::internal("bytes that are needed were not fetched")),
+                }
+            }
+        }
+    }
+
     /// Leaves, for every source that is newly to be transcribed again, an unfinished revision that names the request.
     async fn mark(&self, sources: &[SourceRecord]) -> Result<Requests> {
         let requests = self.requests(sources).await?;
@@ -447,8 +432,11 @@ impl Indexer {
                 continue;
             };
             let plan = config.plan(&live.content, self.embedder.space());
-            self.state.begin_revision(&lease, &plan).await?;
-            self.state.release(&lease, &Outcome::Done).await?;
+            let begun = operation::caught(self.state.begin_revision(&lease, &plan)).await;
+            // Whatever came of it, others need not wait for the end of the lease.
+            let released = operation::caught(self.state.release(&lease, &Outcome::Done)).await;
+            begun?;
+            released?;
         }
         Ok(requests)
     }
@@ -460,86 +448,6 @@ impl Indexer {
         }
         let parts = self.state.parts_of(live.id).await?;
         Ok(parts.iter().all(|part| part.key.is_none()))
-    }
-
-    /// The parts that a request has still to transcribe, and their length, if the file is as it was.
-    async fn parts_to_do(&self, live: &RevisionRecord, request: u64) -> Result<(u32, MediaTime)> {
-        if self.is_done(live, request).await? {
-            return Ok((0, MediaTime::ZERO));
-        }
-        let stored = self.state.stored_parts(&live.content).await?;
-        let transcriber = self.transcriber.info().fingerprint();
-        let speech = &self.settings.speech;
-        let (mut parts, mut audio) = (0, MediaTime::ZERO);
-        for part in self.state.parts_of(live.id).await? {
-            let key = speech.part_key(&live.content, part.span, &transcriber, Some(request));
-            if part.key.is_some() && !stored.contains(&key) {
-                parts += 1;
-                audio = audio.saturating_add(part.span.duration());
-            }
-        }
-        Ok((parts, audio))
-    }
-
-    /// What a run would do, without doing any of it.
-    pub(crate) async fn plan_reindex(&self, options: &ReindexOptions) -> Result<ReindexPlan> {
-        let sources = self.check_and_list(options).await?;
-        let requests = self.requests(&sources).await?;
-        let retranscribe = options.what == Reindex::Retranscribe;
-        let is_reembed = options.what == Reindex::Reembed;
-        let mut plan = ReindexPlan {
-            sources: Vec::with_capacity(sources.len()),
-            sends_audio: retranscribe && self.transcriber.info().vendor != "local",
-        };
-        for source in sources {
-            let mut planned = ReindexedSource {
-                source: source.locator.to_string(),
-                source_id: source.id.clone(),
-                skip: None,
-                parts: 0,
-                audio: MediaTime::ZERO,
-                chunks: 0,
-                new_vectors: 0,
-            };
-            match self.state.live_revision(&source.id).await? {
-                None => planned.skip = Some(NOT_INDEXED.to_owned()),
-                Some(live) if retranscribe => {
-                    let request = requests.of(&source.id);
-                    (planned.parts, planned.audio) = self.parts_to_do(&live, request).await?;
-                    planned.chunks = live.chunk_count as usize;
-                    if given_of(&live).is_some() {
-                        planned.skip = Some(GIVEN.to_owned());
-                    } else if self.is_done(&live, request).await? {
-                        planned.skip = Some("nobody speaks, or transcribed again already".to_owned());
-                    }
-                }
-                Some(live) if self.is_made(&live, &source, is_reembed).await? => {
-                    planned.skip = Some("unchanged".to_owned())
-                }
-                Some(live) => self.plan_remake(&source, &live, &mut planned).await?,
-            }
-            plan.sources.push(planned);
-        }
-        Ok(plan)
-    }
-
-    async fn plan_remake(
-        &self,
-        source: &SourceRecord,
-        live: &RevisionRecord,
-        planned: &mut ReindexedSource,
-    ) -> Result<()> {
-        let mut transcript = self.state.transcript(live.id).await?;
-        transcript.duration = live.duration;
-        let media = source.media.clone().unwrap_or_default();
-        let header = title_of(&self.config_like(live, source).await?).or_else(|| media.title.clone());
-        let chunks = self.cut(&transcript, &source.id, live.id, header.as_deref(), &media);
-        let keys: Vec<_> = chunks.iter().map(|new| new.embedding_key.clone()).collect();
-        let known = self.state.cached_embeddings(&keys).await?;
-        let missing: HashSet<_> = keys.iter().filter(|key| !known.contains_key(key)).collect();
-        planned.chunks = chunks.len();
-        planned.new_vectors = missing.len();
-        Ok(())
     }
 
     /// Whether a revision is what would be made of its parts today. A switch of models is about the model alone.

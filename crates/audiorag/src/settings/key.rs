@@ -297,6 +297,33 @@ settings! {
     IndexGraceSeconds = "index.grace_seconds":
         Kind::Seconds { min: 0.0, max: 3600.0 }, Fallback::Value("10");
 
+    /// How long `audiorag watch` waits between two looks.
+    WatchInterval = "watch.interval":
+        Kind::Age, Fallback::Value("5m");
+
+    /// Where recordings from the web are kept while they are indexed.
+    FetchDir = "fetch.dir":
+        Kind::Directory, Fallback::Computed("`downloads` in the cache directory, such as `~/.cache/audiorag`");
+    /// Whether recordings from the web stay there once they are indexed.
+    FetchKeep = "fetch.keep":
+        Kind::Flag, Fallback::Value("false");
+    /// The largest recording that is fetched, in bytes.
+    FetchMaxBytes = "fetch.max_bytes":
+        Kind::Integer { min: 1, max: 1 << 50 }, Fallback::Value("8589934592");
+    /// Seconds that fetching one recording may take with all its attempts.
+    FetchTimeoutSeconds = "fetch.timeout_seconds":
+        Kind::Seconds { min: 1.0, max: 604_800.0 }, Fallback::Value("21600");
+    /// Hosts, addresses and networks (`10.1.0.0/16`) that are fetched from although they are not on the public
+    /// internet, separated by commas.
+    FetchAllowHosts = "fetch.allow_hosts":
+        Kind::Text, Fallback::Unset("none");
+    /// The program yt-dlp, which fetches from pages that hold a player rather than a file.
+    FetchYtDlp = "fetch.yt_dlp":
+        Kind::Text, Fallback::Unset("`yt-dlp`, where it is on the PATH");
+    /// A file of cookies in Netscape's format, handed to yt-dlp.
+    FetchCookies = "fetch.cookies":
+        Kind::File, Fallback::Unset("none");
+
     /// How long transcripts and vectors that no source needs any more are kept before `audiorag gc` removes them.
     GcRetention = "gc.retention":
         Kind::Age, Fallback::Value("30d");

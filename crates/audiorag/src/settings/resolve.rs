@@ -5,8 +5,8 @@ use super::key::{Fallback, Key};
 use super::reader::Reader;
 use super::sources::{Layers, Sources, Violation};
 use super::{
-    ChunkSettings, DatabaseSettings, EmbeddingSettings, GcSettings, GenerationSettings, HttpSettings,
-    IndexSettings, LogFormat, LogLevel, LogSettings, ModelRoute, ModelSettings, PullConsent,
+    ChunkSettings, DatabaseSettings, EmbeddingSettings, FetchSettings, GcSettings, GenerationSettings,
+    HttpSettings, IndexSettings, LogFormat, LogLevel, LogSettings, ModelRoute, ModelSettings, PullConsent,
     RerankerSettings, RetrievalSettings, Settings, SttSettings, TranscriptMode, VectorIdFormat,
     VectorStoreSettings, VerifyMode,
 };
@@ -186,6 +186,22 @@ impl Reader<'_> {
                 hidden: self.flag(Key::IndexHidden, false),
                 grace: self.duration(Key::IndexGraceSeconds),
                 transcript: self.word(Key::IndexTranscript, TranscriptMode::parse, TranscriptMode::Auto),
+                watch_interval: self.age(Key::WatchInterval),
+            },
+            fetch: FetchSettings {
+                dir: self.path(Key::FetchDir, self.cache("downloads")),
+                keep: self.flag(Key::FetchKeep, false),
+                max_bytes: self.integer(Key::FetchMaxBytes, 8 << 30),
+                timeout: self.duration(Key::FetchTimeoutSeconds),
+                allow_hosts: self
+                    .optional(Key::FetchAllowHosts)
+                    .map(|hosts| {
+                        let hosts = hosts.split(',').map(str::trim);
+                        hosts.filter(|host| !host.is_empty()).map(str::to_owned).collect()
+                    })
+                    .unwrap_or_default(),
+                yt_dlp: self.optional(Key::FetchYtDlp).map(PathBuf::from),
+                cookies: self.file(Key::FetchCookies),
             },
             gc: GcSettings {
                 retention: self.age(Key::GcRetention),

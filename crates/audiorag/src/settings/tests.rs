@@ -440,6 +440,7 @@ fn without_a_home_the_settings_that_need_one_must_be_given() {
     for name in [
         "AUDIORAG_DATABASE_URL",
         "AUDIORAG_WORK_DIR",
+        "AUDIORAG_FETCH_DIR",
         "AUDIORAG_MODELS_DIR",
         "AUDIORAG_MODELS_HF_HOME",
     ] {

@@ -1,11 +1,13 @@
 //! One run in a child process, with at most one failpoint armed.
 
 use crate::check;
-use crate::persistent::{CountingEmbedder, CountingTranscriber, FolderStore, Model};
+use crate::persistent::{CountingEmbedder, CountingTranscriber, FolderStore, Model, counts};
+use audiorag::doctor::RepairOptions;
 use audiorag::index::{IndexEvent, IndexObserver, IndexOptions, IndexReport, Input, Reindex, ReindexOptions};
+use audiorag::query::QueryOptions;
 use audiorag::settings::{Key, Settings, Sources};
-use audiorag::state::failpoint;
-use audiorag::{AudioRag, CancellationToken, Providers, Result};
+use audiorag::state::{CacheKind, SpeakerName, failpoint};
+use audiorag::{AudioRag, CancellationToken, Error, Providers, Result};
 use audiorag_core::Stage;
 use audiorag_core::capability::VectorStore;
 use serde_json::{Value, json};
@@ -16,6 +18,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// In the name of a source that is deleted.
+pub(crate) const EXTRA: &str = "extra";
 /// Sources that are worked on side by side.
 const SOURCES: usize = 2;
 /// Calls of each vendor for one source side by side.
@@ -43,10 +47,23 @@ pub(crate) enum Task {
     Rechunk,
     /// Embed all sources with another model.
     Reembed,
+    /// Transcribe all sources again.
+    Retranscribe,
+    /// Index a recording from the web beside the folder.
+    Fetch,
+    /// Repair a damaged index, delete a source, clear the cache, and ask a question.
+    Mend,
 }
 
 impl Task {
-    const ALL: [Self; 3] = [Self::Index, Self::Rechunk, Self::Reembed];
+    const ALL: [Self; 6] = [
+        Self::Index,
+        Self::Rechunk,
+        Self::Reembed,
+        Self::Retranscribe,
+        Self::Fetch,
+        Self::Mend,
+    ];
 
     fn named(name: &str) -> Self {
         *Self::ALL.iter().find(|task| format!("{task:?}") == name).unwrap()
@@ -83,8 +100,12 @@ pub(crate) struct Armed {
 pub(crate) struct Case {
     pub(crate) folder: PathBuf,
     pub(crate) audio: PathBuf,
+    /// A recording on the web.
+    pub(crate) url: String,
     pub(crate) store: Store,
     pub(crate) task: Task,
+    /// Whether an earlier run met a fault.
+    pub(crate) is_resumed: bool,
 }
 
 /// How the child ended.
@@ -105,6 +126,7 @@ impl Case {
             .with(Key::EmbeddingBatch, BATCH.to_string())
             .with(Key::IndexSourceConcurrency, SOURCES.to_string())
             .with(Key::GcRetention, "0s")
+            .with(Key::FetchAllowHosts, "127.0.0.1")
             .with(
                 Key::ChunkDurationSeconds,
                 if self.task == Task::Rechunk { "6" } else { "2" },
@@ -153,17 +175,27 @@ impl Case {
     async fn run_in(&self, audiorag: &AudioRag, observer: &dyn IndexObserver) -> Result<IndexReport> {
         let cancel = CancellationToken::new();
         let what = match self.task {
-            Task::Index => {
-                let inputs = vec![Input::Path(self.audio.clone())];
-                let options = IndexOptions::default();
-                return audiorag.index(inputs, options, observer, cancel).await;
+            Task::Index | Task::Fetch => return self.index(audiorag, observer).await,
+            Task::Mend => {
+                self.mend(audiorag).await?;
+                return self.index(audiorag, observer).await;
             }
+            // A request that is done to the end is followed by another one, which would pay again.
+            Task::Retranscribe
+                if self.is_resumed
+                    && !counts(&self.transcribed()).is_empty()
+                    && audiorag.state().unfinished_revisions().await?.is_empty() =>
+            {
+                return self.index(audiorag, observer).await;
+            }
+            Task::Retranscribe => Reindex::Retranscribe,
             Task::Rechunk => Reindex::Rechunk,
             Task::Reembed => Reindex::Reembed,
         };
         let options = ReindexOptions {
             what,
             sources: Vec::new(),
+            max_cost: None,
         };
         let report = audiorag.reindex(options, observer, cancel).await;
         if self.task == Task::Rechunk {
@@ -172,6 +204,46 @@ impl Case {
             return report.and_then(|report| collected.map(|_| report));
         }
         report
+    }
+
+    async fn index(&self, audiorag: &AudioRag, observer: &dyn IndexObserver) -> Result<IndexReport> {
+        let mut inputs = vec![Input::Path(self.audio.clone())];
+        if self.task == Task::Fetch {
+            inputs.push(Input::Uri(self.url.clone()));
+        }
+        let options = IndexOptions::default();
+        audiorag
+            .index(inputs, options, observer, CancellationToken::new())
+            .await
+    }
+
+    async fn mend(&self, audiorag: &AudioRag) -> Result<()> {
+        let repaired = audiorag
+            .repair(RepairOptions {
+                pay: true,
+                ..RepairOptions::default()
+            })
+            .await?;
+        if let Some(left) = repaired.left.first() {
+            return Err(Error::unavailable(left.reason.clone()));
+        }
+        for source in audiorag.state().list_sources().await? {
+            if source.locator.to_string().contains(EXTRA) {
+                audiorag.delete(&source.id).await?;
+            }
+        }
+        audiorag.state().clear_cache(CacheKind::All).await?;
+        let name = SpeakerName {
+            source: None,
+            label: "speaker 1".to_owned(),
+            name: Some("Ada".to_owned()),
+        };
+        audiorag.state().name_speakers(&[name]).await?;
+        let found = audiorag.search("harbour", QueryOptions::default()).await?;
+        match found.degraded.first() {
+            Some(degraded) => Err(Error::unavailable(degraded.clone())),
+            None => Ok(()),
+        }
     }
 
     /// Does the task while somebody looks again and again which model answers. Returns the report and what was wrong.
@@ -200,6 +272,7 @@ impl Case {
     pub(crate) fn run_in_child(&self, armed: Option<&Armed>) -> Ended {
         let task = json!({
             "audio": self.audio.to_str().unwrap(),
+            "url": self.url,
             "external": self.store == Store::External,
             "task": format!("{:?}", self.task),
             "point": armed.map(|armed| armed.point.as_str()),
@@ -273,12 +346,14 @@ fn child() {
     let case = Case {
         folder: std::env::current_dir().unwrap(),
         audio: task["audio"].as_str().unwrap().into(),
+        url: task["url"].as_str().unwrap().into(),
         store: if task["external"] == true {
             Store::External
         } else {
             Store::Embedded
         },
         task: Task::named(task["task"].as_str().unwrap()),
+        is_resumed: false,
     };
     let hits: Arc<Mutex<BTreeMap<&str, usize>>> = Arc::default();
     if let Some(point) = task["point"].as_str() {

@@ -1,14 +1,16 @@
 //! Every failpoint with every fault over both kinds of store: every time an index run comes to it, and the first and
 //! the last time that sources are made anew.
 
-use crate::case::{Armed, BATCH, Case, Fault, IN_FLIGHT, Store, Task, copy};
+use crate::case::{Armed, BATCH, Case, EXTRA, Fault, IN_FLIGHT, Store, Task, copy};
 use crate::check::{self, Answers};
 use crate::persistent::{CountingEmbedder, Model, counts};
 use audiorag::AudioRag;
 use audiorag::state::failpoint;
 use audiorag_core::capability::{Embedder as _, VectorStore};
 use audiorag_core::model::EmbeddingSpace;
+use audiorag_testkit::http::{Reply, Server};
 use audiorag_testkit::synth::Track;
+use sea_orm::{ConnectionTrait as _, Database};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
@@ -20,18 +22,45 @@ use tempfile::TempDir;
 /// edited, one moved and one added.
 struct World {
     root: TempDir,
+    /// What serves the recording on the web, and what runs it.
+    web: (tokio::runtime::Runtime, Server),
     /// An undisturbed run's answers, calls and visits to failpoints, for each task over each kind of store.
     references: Vec<Reference>,
 }
 
 /// What is swept.
-const SWEPT: [(Task, Store); 5] = [
+const SWEPT: [(Task, Store); 8] = [
     (Task::Index, Store::Embedded),
     (Task::Index, Store::External),
     (Task::Rechunk, Store::Embedded),
     (Task::Reembed, Store::Embedded),
     (Task::Reembed, Store::External),
+    (Task::Retranscribe, Store::Embedded),
+    (Task::Fetch, Store::Embedded),
+    (Task::Mend, Store::Embedded),
 ];
+
+/// Damage of every kind that is mended at a price or for nothing, and what a process leaves that was killed.
+const DAMAGE: &str = "PRAGMA foreign_keys = OFF;
+    DELETE FROM part_transcript WHERE part_key = (SELECT min(part_key) FROM part WHERE part_key IS NOT NULL);
+    UPDATE embedding SET vector = x'00' WHERE id = (SELECT min(embedding_id) FROM vector);
+    DELETE FROM vector WHERE embedding_id = (SELECT max(embedding_id) FROM vector);
+    INSERT INTO chunk_fts (chunk_fts) VALUES ('delete-all');
+    UPDATE source SET status = 'failed', owner_host = 'nowhere', owner_pid = 1, lease_until = 0
+        WHERE id = (SELECT min(id) FROM source);";
+
+/// The steps that only mending takes. The rest of it is what other runs do.
+const MENDING: [&str; 5] = [
+    "state.repair",
+    "state.drop_damaged",
+    "state.delete_source",
+    "state.clear_cache",
+    "state.settle_call",
+];
+
+/// A call that was open when its process was killed.
+const OPEN_CALL: &str = "UPDATE call SET state = 'sent', owner_pid = 999999999
+    WHERE id = (SELECT max(id) FROM call);";
 
 const FAULTS: [Fault; 3] = [Fault::Error, Fault::Panic, Fault::Kill];
 
@@ -72,6 +101,16 @@ async fn store_of(case: &Case, audiorag: &AudioRag) -> Arc<dyn VectorStore> {
     store
 }
 
+/// Changes a database behind everybody's back.
+async fn execute(case: &Case, statements: &str) {
+    let audiorag = case.open().await;
+    let url = format!("sqlite://{}", audiorag.state().path().display());
+    audiorag.state().clone().close().await;
+    let connection = Database::connect(url).await.unwrap();
+    connection.execute_unprepared(statements).await.unwrap();
+    connection.close().await.unwrap();
+}
+
 /// What holds when nothing is left to do: of two models, the store keeps the vectors of one.
 async fn at_rest(case: &Case, audiorag: &AudioRag) -> Vec<String> {
     let store = store_of(case, audiorag).await;
@@ -93,8 +132,20 @@ async fn open_as_a_reader(case: &Case) -> AudioRag {
 
 impl World {
     fn new() -> Self {
+        let runtime_of_web = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let served = speech(2, 90);
+        let server = runtime_of_web.block_on(Server::answering(move |_, _| {
+            Reply::json(200, "")
+                .with_header("ETag", "\"one\"")
+                .with_body(served.clone())
+        }));
         let world = Self {
             root: tempfile::tempdir().unwrap(),
+            web: (runtime_of_web, server),
             references: Vec::new(),
         };
         let changing = world.audio(Task::Index);
@@ -115,6 +166,11 @@ impl World {
             std::fs::create_dir_all(&base.folder).unwrap();
             let report = runtime().block_on(base.run(&())).unwrap();
             assert_eq!(report.indexed.len(), 2, "{report:?}");
+            if task == Task::Mend {
+                runtime().block_on(world.add_extra(&base));
+                runtime().block_on(execute(&base, DAMAGE));
+            }
+            runtime().block_on(execute(&base, OPEN_CALL));
             // What was paid for earlier is not counted.
             std::fs::remove_file(base.transcribed()).unwrap();
             std::fs::remove_file(base.embedded()).unwrap();
@@ -127,6 +183,17 @@ impl World {
             references: references.into(),
             ..world
         }
+    }
+
+    /// Adds a source that is to be deleted.
+    async fn add_extra(&self, base: &Case) {
+        let audio = self.root.path().join(format!("{EXTRA}.wav"));
+        std::fs::write(&audio, speech(2, 80)).unwrap();
+        let extra = Case {
+            audio,
+            ..base.clone()
+        };
+        assert_eq!(extra.run(&()).await.unwrap().indexed.len(), 1);
     }
 
     fn audio(&self, task: Task) -> PathBuf {
@@ -142,8 +209,10 @@ impl World {
         Case {
             folder: self.root.path().join(format!("base-{task:?}-{store:?}")),
             audio: self.audio(task),
+            url: self.web.1.url("/talk.wav"),
             store,
             task,
+            is_resumed: false,
         }
     }
 
@@ -159,6 +228,10 @@ impl World {
     fn reference(&self, task: Task, store: Store) -> Reference {
         let case = self.case(task, store, &format!("reference-{task:?}-{store:?}"));
         let before = runtime().block_on(async {
+            if task == Task::Mend {
+                // Not to be had in full from a damaged index.
+                return Answers::default();
+            }
             let audiorag = open_as_a_reader(&case).await;
             let before = Answers::of(&audiorag).await;
             audiorag.state().clone().close().await;
@@ -167,9 +240,14 @@ impl World {
         let ended = case.run_in_child(None);
         assert!(ended.status.success(), "{}", ended.said);
         let outcome = ended.outcome.unwrap();
+        let (indexed, all) = match task {
+            Task::Mend => (0, 3),
+            Task::Fetch => (1, 4),
+            _ => (2, 3),
+        };
         assert_eq!(
             (&outcome["indexed"], &outcome["went_on"], &outcome["wrong"]),
-            (&2.into(), &3.into(), &serde_json::json!([])),
+            (&indexed.into(), &all.into(), &serde_json::json!([])),
             "{outcome}"
         );
         let answers = runtime().block_on(async {
@@ -185,9 +263,14 @@ impl World {
             Task::Index => assert!(transcribed.len() >= 3, "several parts: {transcribed:?}"),
             Task::Rechunk => assert_ne!(before, answers, "nothing was cut anew"),
             Task::Reembed => assert_eq!(before, answers, "another model, the same chunks"),
+            Task::Retranscribe => assert_eq!(before, answers, "the same words"),
+            Task::Fetch => assert_ne!(before, answers, "nothing came from the web"),
+            Task::Mend => assert_ne!(before, answers, "nothing was broken"),
         }
-        assert_eq!(transcribed.is_empty(), task != Task::Index, "{transcribed:?}");
-        assert!(embedded.len() > BATCH, "several calls: {embedded:?}");
+        let hears = [Task::Index, Task::Retranscribe, Task::Fetch, Task::Mend].contains(&task);
+        assert_eq!(transcribed.is_empty(), !hears, "{transcribed:?}");
+        let embeds = [Task::Index, Task::Rechunk, Task::Reembed, Task::Fetch].contains(&task);
+        assert_eq!(embedded.len() > BATCH, embeds, "several calls: {embedded:?}");
         assert!(
             transcribed
                 .values()
@@ -209,6 +292,10 @@ impl World {
 /// What is wrong with a run that met a fault, and with the one after it.
 fn examine(case: &Case, reference: &Reference, armed: &Armed) -> Vec<String> {
     let ended = case.run_in_child(Some(armed));
+    let case = &Case {
+        is_resumed: true,
+        ..case.clone()
+    };
     let mut wrong = Vec::new();
     match armed.fault {
         Fault::Kill if ended.status.signal() == Some(9) => {}
@@ -225,9 +312,17 @@ fn examine(case: &Case, reference: &Reference, armed: &Armed) -> Vec<String> {
     runtime().block_on(async {
         let audiorag = open_as_a_reader(case).await;
         let store = store_of(case, &audiorag).await;
-        wrong.extend(check::always(&audiorag, &*store).await);
+        // A damaged index is not whole before it is mended.
+        if reference.task != Task::Mend {
+            wrong.extend(check::always(&audiorag, &*store).await);
+        }
         // What could be found before still can.
-        if reference.task == Task::Index {
+        if [Task::Mend, Task::Fetch].contains(&reference.task) {
+            let found = check::hits(&audiorag).await;
+            if found.is_empty() {
+                wrong.push("nothing can be found after the fault".to_owned());
+            }
+        } else if reference.task == Task::Index {
             let found: BTreeSet<String> = check::hits(&audiorag)
                 .await
                 .into_iter()
@@ -245,7 +340,7 @@ fn examine(case: &Case, reference: &Reference, armed: &Armed) -> Vec<String> {
                 wrong.push(format!("after the fault {found:?} can be found"));
             }
         }
-        if armed.fault != Fault::Kill && !keeps_its_claim(armed) {
+        if armed.fault != Fault::Kill && !keeps_its_claim(armed) && reference.task != Task::Mend {
             for source in audiorag.state().list_sources().await.unwrap() {
                 if let Some(owner) = source.owner {
                     wrong.push(format!("{} is left claimed by {owner}", source.locator));
@@ -270,8 +365,9 @@ fn examine(case: &Case, reference: &Reference, armed: &Armed) -> Vec<String> {
         wrong.extend(overpaid("transcribed", &paid.0, &reference.transcribed, speech));
         wrong.extend(overpaid("embedded", &paid.1, &reference.embedded, texts));
 
+        let all = if case.task == Task::Fetch { 4 } else { 3 };
         let third = case.run(&()).await.unwrap();
-        if third.skipped.len() != 3 || paid != (counts(&case.transcribed()), counts(&case.embedded())) {
+        if third.skipped.len() != all || paid != (counts(&case.transcribed()), counts(&case.embedded())) {
             wrong.push(format!("a third run found something to do: {third:?}"));
         }
     });
@@ -287,7 +383,22 @@ fn complaint(task: Task, armed: &Armed, outcome: &serde_json::Value) -> Option<S
         _ => "unavailable",
     };
     // Where it is not about one source, the run as a whole fails: before there are sources, and after all of them.
-    let whole = ["prepare", "state.switch_space", "state.collect_garbage"].contains(&step);
+    let whole = [
+        "prepare",
+        "state.lose_calls",
+        "state.prepare_space",
+        "state.switch_space",
+        "state.retire_abandoned",
+        "state.collect_garbage",
+    ]
+    .contains(&step);
+    // Several things are done one after the other: what matters is that somebody is told.
+    if task == Task::Mend {
+        // An answer is worth more than the record of it, which the next run completes.
+        let harmless = step == "state.settle_call";
+        let told = outcome["error"] != serde_json::Value::Null;
+        return (told == harmless).then(|| "told, or not told, of a failure".to_owned());
+    }
     if whole || (task == Task::Reembed && outcome["error"] != serde_json::Value::Null) {
         return (outcome["error"] != kind).then(|| format!("not {kind}"));
     }
@@ -301,7 +412,8 @@ fn complaint(task: Task, armed: &Armed, outcome: &serde_json::Value) -> Option<S
         return Some(format!("no source failed with {kind}"));
     }
     // A panic is one source's; so is what is not the matter of all sources.
-    (kind != "state" && (failed.len(), outcome["went_on"].as_u64()?) != (1, 2))
+    let others = if task == Task::Fetch { 3 } else { 2 };
+    (kind != "state" && (failed.len(), outcome["went_on"].as_u64()?) != (1, others))
         .then(|| "the other sources did not go on".to_owned())
 }
 
@@ -368,6 +480,10 @@ fn whatever_goes_wrong_wherever_the_next_run_goes_on_and_pays_for_nothing_twice(
                 let swept = match reference.task {
                     Task::Index => there || nth == 1,
                     // The last time is after the first source was done.
+                    // What a panic does to a source is the same in all runs.
+                    Task::Retranscribe => nth == 1 && fault != Fault::Panic,
+                    Task::Fetch => point.contains("save_download"),
+                    Task::Mend => fault != Fault::Panic && MENDING.iter().any(|step| point.contains(step)),
                     Task::Rechunk | Task::Reembed => {
                         let last = nth == *hits && reference.store == Store::Embedded;
                         there && (nth == 1 || (last && fault == Fault::Kill))

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const FORCE: IndexOptions = IndexOptions {
+    min_age: None,
+    since: None,
+    latest: None,
     force: true,
     include: Vec::new(),
     exclude: Vec::new(),
@@ -39,7 +42,15 @@ async fn reindex_some(audiorag: &AudioRag, what: Reindex, paths: &[&Path]) -> In
     }
     assert_eq!(sources.len(), paths.len());
     audiorag
-        .reindex(ReindexOptions { what, sources }, &(), CancellationToken::new())
+        .reindex(
+            ReindexOptions {
+                what,
+                sources,
+                max_cost: None,
+            },
+            &(),
+            CancellationToken::new(),
+        )
         .await
         .unwrap()
 }
@@ -72,6 +83,7 @@ async fn plan(audiorag: &AudioRag) -> u32 {
     let options = ReindexOptions {
         what: Reindex::Retranscribe,
         sources: Vec::new(),
+        max_cost: None,
     };
     audiorag.plan_reindex(&options).await.unwrap().parts()
 }

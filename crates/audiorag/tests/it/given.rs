@@ -113,6 +113,7 @@ async fn a_transcript_beside_a_recording_is_indexed_at_no_cost() {
     let options = |what| ReindexOptions {
         what,
         sources: Vec::new(),
+        max_cost: None,
     };
     let cut = audiorag.reindex(options(Reindex::Rechunk), &(), CancellationToken::new());
     assert_eq!(cut.await.unwrap().indexed[0].chunks, 2);

@@ -18,3 +18,5 @@ mod repair;
 mod replaced;
 mod spending;
 mod support;
+#[cfg(feature = "web")]
+mod web;

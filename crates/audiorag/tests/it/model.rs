@@ -305,6 +305,7 @@ impl System {
         let options = ReindexOptions {
             what,
             sources: Vec::new(),
+            max_cost: None,
         };
         let run = self.audiorag().reindex(options, &(), CancellationToken::new());
         let report = self.runtime.block_on(run).unwrap();

@@ -16,6 +16,7 @@ fn all(what: Reindex) -> ReindexOptions {
     ReindexOptions {
         what,
         sources: Vec::new(),
+        max_cost: None,
     }
 }
 
@@ -65,7 +66,8 @@ async fn chunks_are_cut_again_without_the_file_and_without_speech_to_text() {
         plan.sources.iter().all(|source| source.skip.is_none()),
         "{plan:?}"
     );
-    assert_eq!((plan.parts(), plan.sends_audio), (0, false));
+    assert_eq!((plan.parts(), plan.is_remote), (0, true));
+    assert!(plan.vectors() > 0 && plan.cost().is_none(), "{plan:?}");
 
     let report = reindex(&audiorag, Reindex::Rechunk).await;
     assert_eq!((report.indexed.len(), report.empty.len()), (2, 1), "{report:?}");
@@ -127,6 +129,7 @@ async fn the_whole_index_changes_its_embedding_model_at_once() {
     let some = ReindexOptions {
         what: Reindex::Reembed,
         sources: vec![old.state().list_sources().await.unwrap()[0].id.clone()],
+        max_cost: None,
     };
     let error = new
         .reindex(some, &(), CancellationToken::new())
@@ -322,7 +325,7 @@ async fn transcribing_again_replaces_the_words_and_is_paid_for_once() {
     let (audiorag, _) = three(&place).await;
     let calls = place.transcriber.script().calls();
     let plan = audiorag.plan_reindex(&all(Reindex::Retranscribe)).await.unwrap();
-    assert!(plan.sends_audio);
+    assert!(plan.is_remote);
     assert_eq!(plan.parts() as usize, calls);
     assert!(plan.audio() > audiorag_core::MediaTime::ZERO);
     let report = reindex(&audiorag, Reindex::Retranscribe).await;

@@ -18,14 +18,17 @@ use std::time::Duration;
 const FREE: RepairOptions = RepairOptions {
     dry_run: false,
     pay: false,
+    max_cost: None,
 };
 const DRY: RepairOptions = RepairOptions {
     dry_run: true,
     pay: false,
+    max_cost: None,
 };
 const PAID: RepairOptions = RepairOptions {
     dry_run: false,
     pay: true,
+    max_cost: None,
 };
 
 fn place() -> Place {
@@ -243,6 +246,14 @@ async fn a_lost_transcript_is_transcribed_again_with_leave_to_pay() {
         report.costs() && left(&report) == [Problem::TranscriptsMissing],
         "{report:?}"
     );
+    assert_eq!(paid(&place), before);
+    let dear = RepairOptions {
+        max_cost: Some(audiorag_core::Money::ZERO),
+        ..PAID
+    };
+    // Of a provider without a price nobody can say what it would cost.
+    let error = audiorag.repair(dear).await.unwrap_err();
+    assert!(error.message().contains("no price is known"), "{error:?}");
     assert_eq!(paid(&place), before);
     let report = audiorag.repair(PAID).await.unwrap();
     assert_eq!((left(&report), report.rebuilt), (Vec::new(), 1), "{report:?}");
