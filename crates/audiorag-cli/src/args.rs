@@ -1,6 +1,9 @@
 //! What can be written on the command line.
 
 mod given;
+mod speakers;
+
+pub(crate) use speakers::{Merge, Rename, Speakers};
 
 use audiorag::core::Money;
 use audiorag::settings::Key;
@@ -145,6 +148,9 @@ pub(crate) enum Command {
     },
     /// Write transcripts as subtitles, text or JSON
     Export(Export),
+    /// Who speaks, and what they are called
+    #[command(subcommand)]
+    Speakers(Speakers),
     /// Remove sources from the index; recordings stay
     Delete {
         /// Ids, starts of ids, paths or URLs

@@ -87,8 +87,7 @@ pub struct Surroundings<'a> {
 impl<'a> Surroundings<'a> {
     /// The chapter in which the middle of a span lies; none before the first one begins.
     fn chapter(&self, span: Span) -> Option<&'a Chapter> {
-        let middle = MediaTime::from_millis(u64::midpoint(span.start().as_millis(), span.end().as_millis()));
-        chapter_at(self.chapters, middle)
+        chapter_at(self.chapters, span.middle())
     }
 }
 

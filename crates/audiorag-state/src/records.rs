@@ -272,6 +272,8 @@ pub struct StoredChunk {
     pub locator: Locator,
     /// The revision's language.
     pub language: Option<String>,
+    /// The chapter in which its first segment lies, for sources that have chapters.
+    pub chapter: Option<String>,
     /// The source's date as `YYYY-MM-DD`; the first day of a tagged year or month.
     pub date: Option<String>,
 }

@@ -41,6 +41,7 @@ pub mod prices;
 pub mod query;
 mod registry;
 pub mod settings;
+pub mod speakers;
 pub mod workdir;
 
 pub use audiorag_core as core;

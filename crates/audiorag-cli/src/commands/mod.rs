@@ -19,6 +19,7 @@ mod reindex;
 mod search;
 mod setup;
 mod show;
+mod speakers;
 mod status;
 mod watch;
 
@@ -54,6 +55,10 @@ pub(crate) async fn dispatch(program: Program, command: Command) -> Result<ExitS
         Command::Reindex(args) => {
             let context = program.resolve(BTreeMap::new())?;
             context.logged(Box::pin(reindex::run(&context, &args))).await
+        }
+        Command::Speakers(action) => {
+            let context = program.resolve(BTreeMap::new())?;
+            context.logged(Box::pin(speakers::run(&context, &action))).await
         }
         command => {
             let flags = match &command {
@@ -95,6 +100,7 @@ async fn with_settings(context: &Context, command: Command) -> Result<ExitStatus
         Command::Index(_)
         | Command::Watch(_)
         | Command::Reindex(_)
+        | Command::Speakers(_)
         | Command::Setup(_)
         | Command::Config(_)
         | Command::Completions { .. } => Err(Error::internal("a command was started the wrong way")),
