@@ -236,8 +236,8 @@ impl AudioRag {
         }
         if limits.speakers {
             missing.push(format!(
-                "{name} tells speakers apart within a part of about {} only: in the next one, the same name may be \
-                 somebody else",
+                "{name} tells speakers apart within a part of about {} only: longer recordings have speakers such as \
+                 'speaker 0 (part 2)', and `audiorag speakers merge` makes one of those who are the same",
                 limits.preferred_part
             ));
         }
