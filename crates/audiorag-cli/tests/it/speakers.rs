@@ -13,10 +13,7 @@ async fn indexed() -> World {
     world.write("talk.srt", SUBTITLES);
     let plan = world.run(&["index", "talk.wav", "--plan"]).await.ok();
     assert!(plan.stdout.contains("transcript given: talk.srt"), "{plan:?}");
-    assert!(
-        plan.stdout.contains("00:00 to transcribe, at no cost"),
-        "{plan:?}"
-    );
+    assert!(plan.stdout.contains("00:00 to transcribe"), "{plan:?}");
     let run = world.run(&["index", "talk.wav"]).await.ok();
     assert!(run.stdout.contains("transcript given: talk.srt"), "{run:?}");
     assert_eq!(world.transcriber.script().calls(), 0);
@@ -62,7 +59,11 @@ async fn transcripts_are_used_as_the_flags_say() {
 async fn speakers_are_listed_renamed_and_merged() {
     let world = indexed().await;
     let list = world.run(&["speakers", "list"]).await.ok();
-    insta::assert_snapshot!(world.stable(&list.stdout));
+    assert!(
+        list.stdout.starts_with("Ada  ") && list.stdout.contains("\nspeaker 2  "),
+        "{list:?}"
+    );
+    assert!(list.stdout.contains("00:01 in 1 segment"), "{list:?}");
     world
         .run(&["speakers", "rename", "talk.wav", "speaker 2", "Grace"])
         .await

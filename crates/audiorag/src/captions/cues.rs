@@ -15,6 +15,9 @@ pub(super) fn timing(line: &str) -> Option<(i64, i64)> {
     Some((clock(start)?, clock(end)?))
 }
 
+/// Who speaks, where it is known, and what.
+type Turn = (Option<String>, String);
+
 /// A cue as it stands in the file.
 struct Cue<'a> {
     times: Option<(i64, i64)>,
@@ -31,7 +34,7 @@ pub(super) fn read(body: &str, format: CaptionFormat) -> Found {
         language: language_of(body, format),
         ..Found::default()
     };
-    let mut said: Vec<(Span, Vec<(Option<String>, String)>)> = Vec::with_capacity(cues.len());
+    let mut said: Vec<(Span, Vec<Turn>)> = Vec::with_capacity(cues.len());
     // Only captions that are shown word by word carry times inside their text, and repeat each line in the next cue.
     let rolling =
         format == CaptionFormat::Vtt && cues.iter().any(|cue| cue.lines.iter().any(|line| is_timed(line)));
@@ -157,8 +160,8 @@ fn is_timed(line: &str) -> bool {
 }
 
 /// The turns of a cue's text: who speaks, by voice spans, and what. Other tags are taken away.
-fn voices(text: &str) -> Vec<(Option<String>, String)> {
-    let mut turns: Vec<(Option<String>, String)> = vec![(None, String::new())];
+fn voices(text: &str) -> Vec<Turn> {
+    let mut turns: Vec<Turn> = vec![(None, String::new())];
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('<') {
         push(&mut turns, before);
@@ -182,7 +185,7 @@ fn voices(text: &str) -> Vec<(Option<String>, String)> {
     turns
 }
 
-fn push(turns: &mut [(Option<String>, String)], text: &str) {
+fn push(turns: &mut [Turn], text: &str) {
     if let Some((_, open)) = turns.last_mut() {
         open.push_str(text);
     }
@@ -237,7 +240,7 @@ fn is_srt_tag(tag: &str) -> bool {
 }
 
 /// The segments of a cue. Several turns share its time by the length of their texts.
-fn segments(span: Span, turns: Vec<(Option<String>, String)>) -> Vec<Segment> {
+fn segments(span: Span, turns: Vec<Turn>) -> Vec<Segment> {
     let whole: u64 = turns.iter().map(|(_, text)| text.chars().count() as u64).sum();
     let several = turns.len() > 1;
     let at = |said: u64| {

@@ -225,12 +225,12 @@ fn srt_as_programs_write_it() {
 #[test]
 fn names_before_a_colon_are_speakers_only_where_they_are_the_rule() {
     let srt = |texts: &[&str]| -> Vec<(Option<String>, String)> {
-        let cues: String = texts
+        let cues: Vec<String> = texts
             .iter()
             .enumerate()
             .map(|(at, text)| format!("{}\n00:00:{at:02},000 --> 00:00:{at:02},900\n{text}\n\n", at + 1))
             .collect();
-        said(&cues)
+        said(&cues.concat())
             .into_iter()
             .map(|(_, _, speaker, text)| (speaker, text))
             .collect()

@@ -127,5 +127,7 @@ const LONGEST: i64 = 3_600_000_000;
 /// altogether, or absurdly far behind, has no span.
 pub(super) fn span(start: i64, end: i64) -> Option<Span> {
     let (start, end) = (start.min(end), start.max(end));
-    (end >= 0 && end <= LONGEST).then(|| Span::from_millis(start.max(0) as u64, end as u64))
+    (0..=LONGEST)
+        .contains(&end)
+        .then(|| Span::from_millis(start.max(0) as u64, end as u64))
 }

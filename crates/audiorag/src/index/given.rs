@@ -371,7 +371,7 @@ fn preference(url: &str, media_type: Option<&str>) -> usize {
     let is = |extension: &&str| media_type.contains(*extension) || url.ends_with(&format!(".{extension}"));
     EXTENSIONS
         .iter()
-        .position(|extension| is(&extension))
+        .position(|extension| is(extension))
         .unwrap_or(EXTENSIONS.len())
 }
 
