@@ -16,8 +16,8 @@ pub(super) async fn run(context: &Context, command: &Speakers) -> Result<ExitSta
     match command {
         Speakers::List { source } => list(context, source.as_deref()).await,
         Speakers::Rename(Rename { names, all }) => match (names.as_slice(), all) {
-            ([old, new], true) => name(context, None, &[old.clone()], new).await,
-            ([source, old, new], false) => name(context, Some(source), &[old.clone()], new).await,
+            ([old, new], true) => name(context, None, std::slice::from_ref(old), new).await,
+            ([source, old, new], false) => name(context, Some(source), std::slice::from_ref(old), new).await,
             _ => Err(usage(
                 "speakers rename SOURCE OLD NEW",
                 "speakers rename --all OLD NEW",

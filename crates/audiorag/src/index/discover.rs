@@ -429,14 +429,14 @@ mod tests {
     #[test]
     fn files_that_may_still_be_written_wait() {
         let dir = tree();
-        let old = std::time::SystemTime::now() - Duration::from_secs(3600);
+        let old = std::time::SystemTime::now() - Duration::from_hours(1);
         let file = fs::File::options()
             .write(true)
             .open(dir.path().join("b.mp3"))
             .unwrap();
         file.set_modified(old).unwrap();
         let input = [Input::Path(dir.path().to_owned())];
-        let settled = all().older_than(Some(Duration::from_secs(600)));
+        let settled = all().older_than(Some(Duration::from_mins(10)));
         assert_eq!(names(&discover(&input, &settled)), ["b.mp3"]);
         // That all of them are fresh is no failure.
         file.set_modified(std::time::SystemTime::now()).unwrap();

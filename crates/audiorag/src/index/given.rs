@@ -369,10 +369,7 @@ fn preference(url: &str, media_type: Option<&str>) -> usize {
     let url = url.split(['?', '#']).next().unwrap_or(url).to_ascii_lowercase();
     let media_type = media_type.unwrap_or_default().to_ascii_lowercase();
     let is = |extension: &&str| media_type.contains(*extension) || url.ends_with(&format!(".{extension}"));
-    EXTENSIONS
-        .iter()
-        .position(|extension| is(extension))
-        .unwrap_or(EXTENSIONS.len())
+    EXTENSIONS.iter().position(is).unwrap_or(EXTENSIONS.len())
 }
 
 /// The key of the transcript that a file gives a recording of this length.
