@@ -175,6 +175,12 @@ pub(crate) enum Command {
     /// The local models
     #[command(subcommand)]
     Models(Models),
+    /// Decode one recording for another process of this program
+    #[command(name = audiorag::DECODER, hide = true)]
+    Decode {
+        /// What the other process asks for
+        request: Vec<OsString>,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -239,6 +245,15 @@ pub(crate) struct Index {
     /// Search folders behind symbolic links
     #[arg(long)]
     pub(crate) follow_links: bool,
+    /// The audio track, counted from 1, of recordings that have several
+    #[arg(long, value_name = "N")]
+    pub(crate) track: Option<String>,
+    /// Transcribe only this channel, counted from 1
+    #[arg(long, value_name = "N")]
+    pub(crate) channel: Option<String>,
+    /// Decode in a child process with limits of its own
+    #[arg(long)]
+    pub(crate) isolate_decode: bool,
     /// Of feeds, take only episodes of this day and later
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub(crate) since: Option<String>,
@@ -320,9 +335,16 @@ impl Index {
             flags.insert(Key::SttLanguage, language.clone());
         }
         flags.extend(self.given.settings());
+        for (key, value) in [
+            (Key::DecodeTrack, &self.track),
+            (Key::DecodeChannel, &self.channel),
+        ] {
+            flags.extend(value.iter().map(|value| (key, value.clone())));
+        }
         for (key, given) in [
             (Key::IndexHidden, self.hidden),
             (Key::IndexFollowLinks, self.follow_links),
+            (Key::DecodeIsolate, self.isolate_decode),
         ] {
             if given {
                 flags.insert(key, "true".to_owned());

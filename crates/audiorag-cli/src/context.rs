@@ -55,7 +55,11 @@ impl Program {
     /// Resolves the settings, with a command's own flags on top.
     pub(crate) fn resolve(mut self, flags: BTreeMap<Key, String>) -> Result<Context> {
         self.sources.flags.extend(flags);
-        let resolution = Settings::resolve(&self.sources)?;
+        let mut resolution = Settings::resolve(&self.sources)?;
+        // As a part of a test program or of somebody else's, this one cannot be started as audiorag.
+        if self.owns_process && resolution.settings.decode.program.is_none() {
+            resolution.settings.decode.program = std::env::current_exe().ok();
+        }
         self.printer
             .set_log_lines(resolution.settings.log.format == LogFormat::Json);
         for warning in &resolution.warnings {

@@ -53,6 +53,12 @@ pub use registry::Providers;
 pub use registry::vendors_markdown;
 pub use tokio_util::sync::CancellationToken;
 
+pub use audiorag_audio::run_isolated;
+
+/// The command of the program that decodes one recording for another process of it, see [`run_isolated`]. What follows
+/// it on the command line goes to `run_isolated`.
+pub const DECODER: &str = "__decode";
+
 use audiorag_core::capability::PromptLimit;
 use audiorag_core::id::{OperationId, SourceId};
 use audiorag_core::model::Transcript;

@@ -13,7 +13,7 @@ use crate::index::{InWork, IndexSettings, Verification};
 use crate::prices::Prices;
 use crate::query::AnswerMode;
 use crate::settings::{BudgetPolicy, Capability, Settings, VerifyMode};
-use audiorag_audio::SplitSettings;
+use audiorag_audio::{DecodeOptions, Isolation, SplitSettings};
 use audiorag_core::capability::{
     Embedder, Generator, ProviderInfo, Reranker, Transcriber, Usage, VectorStore,
 };
@@ -388,6 +388,7 @@ pub(crate) fn index_settings(
             prompt: settings.stt.prompt.clone(),
             concurrency: transcriber.concurrency(),
             grace: settings.index.grace,
+            decode: decode_options(settings)?,
         },
         chunks: ChunkSettings::new(settings.chunk.target, settings.chunk.max, settings.chunk.overlap)?,
         embedding_batch: settings.embedding.batch,
@@ -400,6 +401,28 @@ pub(crate) fn index_settings(
         },
         verify_attempts: settings.vector_store.verify_max_attempts,
         verify_wait: settings.vector_store.verify_wait,
+    })
+}
+
+fn decode_options(settings: &Settings) -> Result<DecodeOptions> {
+    let decode = &settings.decode;
+    let isolation = if decode.isolate {
+        let program = decode.program.clone().ok_or_else(|| {
+            Error::config("decoding in a child process needs the audiorag program, and this is another one")
+                .with_hint(
+                    "set AUDIORAG_DECODE_PROGRAM to the path of audiorag, or switch decode.isolate off",
+                )
+        })?;
+        Some(Isolation::new(program, vec![crate::DECODER.into()]))
+    } else {
+        None
+    };
+    Ok(DecodeOptions {
+        track: decode.track,
+        channel: decode.channel,
+        ffmpeg: decode.ffmpeg.clone(),
+        isolation,
+        ..DecodeOptions::default()
     })
 }
 

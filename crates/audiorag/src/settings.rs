@@ -177,6 +177,8 @@ pub struct Settings {
     pub vendors: VendorSettings,
     /// How sources are found and worked on.
     pub index: IndexSettings,
+    /// How recordings are decoded.
+    pub decode: DecodeSettings,
     /// Recordings from the web.
     pub fetch: FetchSettings,
     /// When what nobody needs is removed.
@@ -367,6 +369,22 @@ pub struct IndexSettings {
     pub transcript: TranscriptMode,
     /// How long a watcher waits between two looks.
     pub watch_interval: Duration,
+}
+
+/// How recordings are decoded.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct DecodeSettings {
+    /// The audio track, counted from 1; the first that can be decoded when absent.
+    pub track: Option<u32>,
+    /// The channel, counted from 1; all of them mixed when absent.
+    pub channel: Option<u16>,
+    /// The program for formats that are not decoded here.
+    pub ffmpeg: Option<PathBuf>,
+    /// Whether a child process decodes.
+    pub isolate: bool,
+    /// The audiorag program that is started for it, with the command [`DECODER`](crate::DECODER).
+    pub program: Option<PathBuf>,
 }
 
 /// How recordings come from the web.

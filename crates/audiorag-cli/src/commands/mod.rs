@@ -5,6 +5,7 @@ mod completions;
 mod config;
 mod cost;
 mod db;
+mod decode;
 mod delete;
 mod doctor;
 mod export;
@@ -37,6 +38,7 @@ pub(crate) async fn dispatch(program: Program, command: Command) -> Result<ExitS
     match command {
         // These work with settings that cannot be used, and help to repair them.
         Command::Completions { shell } => completions::run(&program, shell),
+        Command::Decode { request } => decode::run(request),
         Command::Setup(args) => setup::run(&program, &args),
         Command::Config(Config::Path) => config::path(&program),
         Command::Config(Config::Docs) => config::docs(&program),
@@ -103,6 +105,7 @@ async fn with_settings(context: &Context, command: Command) -> Result<ExitStatus
         | Command::Speakers(_)
         | Command::Setup(_)
         | Command::Config(_)
+        | Command::Decode { .. }
         | Command::Completions { .. } => Err(Error::internal("a command was started the wrong way")),
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 fn settle(world: &World, name: &str) {
     let path = world.root.path().join("work").join(name);
     let file = std::fs::File::options().write(true).open(path).unwrap();
-    file.set_modified(SystemTime::now() - Duration::from_secs(3600))
+    file.set_modified(SystemTime::now() - Duration::from_hours(1))
         .unwrap();
 }
 

@@ -10,6 +10,7 @@ use super::store::{SourceFacts, retire, upsert, verify};
 use super::transcribe::{PartsReport, Transcription};
 use super::{Indexer, SourceOutcome, embed};
 use crate::operation;
+use audiorag_audio::DecodeOptions;
 use audiorag_core::chunking::{self, Surroundings};
 use audiorag_core::id::{ChunkId, ContentHash, EmbeddingKey, RevisionId, SourceId};
 use audiorag_core::model::{Media, SourceStatus, Transcript};
@@ -79,7 +80,9 @@ impl Indexer {
         cancel: &CancellationToken,
     ) -> Result<SourceOutcome> {
         let (state, source_id) = (&self.state, &target.source.id);
-        let mut media = stages.run(Stage::Probe, probe(target)).await?;
+        let mut media = stages
+            .run(Stage::Probe, probe(target, &self.settings.speech.decode))
+            .await?;
         if let Some(said) = &target.said {
             media = media.corrected_by(said);
         }
@@ -343,7 +346,7 @@ pub(super) fn report(draft: Draft<'_>, filled: Filled, parts: PartsReport) -> In
     }
 }
 
-async fn probe(target: &Target) -> Result<Media> {
-    let path = target.path.clone();
-    blocking(move || audiorag_audio::probe(&path)).await
+async fn probe(target: &Target, decode: &DecodeOptions) -> Result<Media> {
+    let (path, decode) = (target.path.clone(), decode.clone());
+    blocking(move || audiorag_audio::probe_with(&path, &decode)).await
 }

@@ -105,7 +105,7 @@ impl Indexer {
     /// The settings that shape a revision, as data.
     pub(crate) fn config_json(&self, title: Option<&str>) -> Value {
         let mut json = json!({
-            "audio": self.settings.speech.split.fingerprint(),
+            "audio": self.settings.speech.audio_fingerprint(),
             "transcriber": self.transcriber.info().fingerprint(),
             "language": self.settings.speech.language,
             "prompt": self.settings.speech.prompt,

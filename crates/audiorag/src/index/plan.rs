@@ -219,8 +219,8 @@ impl Indexer {
         };
         let source_id = known.map(|known| known.id);
         let media = {
-            let path = path.clone();
-            blocking(move || audiorag_audio::probe(&path)).await?
+            let (path, decode) = (path.clone(), self.settings.speech.decode.clone());
+            blocking(move || audiorag_audio::probe_with(&path, &decode)).await?
         };
         let mut source = PlannedSource {
             source: found.locator.to_string(),
@@ -517,7 +517,7 @@ impl Indexer {
         let transcriber = self.transcriber.info().fingerprint();
         let (path, content): (PathBuf, _) = (path.to_owned(), content.clone());
         blocking(move || {
-            let mut reader = PartReader::open(&path, speech.split.clone())?;
+            let mut reader = PartReader::open_with(&path, speech.split.clone(), &speech.decode)?;
             let mut parts = Vec::new();
             for part in reader.by_ref() {
                 let part = part?;

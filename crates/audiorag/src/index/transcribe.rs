@@ -8,7 +8,7 @@ use super::identify::Target;
 use super::stage::Stages;
 use crate::guard::{Guarded, Paid};
 use crate::operation;
-use audiorag_audio::{PartReader, SplitSettings};
+use audiorag_audio::{DecodeOptions, PartReader, SplitSettings};
 use audiorag_core::capability::{TranscribeRequest, Transcriber};
 use audiorag_core::id::{ContentHash, PartInputs, PartKey, RevisionId};
 use audiorag_core::model::{AudioPart, Fingerprint};
@@ -27,6 +27,7 @@ const DECODED_AHEAD: usize = 1;
 #[derive(Clone, Debug)]
 pub(crate) struct SpeechSettings {
     pub(crate) split: SplitSettings,
+    pub(crate) decode: DecodeOptions,
     pub(crate) language: Option<String>,
     pub(crate) prompt: Option<String>,
     pub(crate) concurrency: usize,
@@ -35,6 +36,16 @@ pub(crate) struct SpeechSettings {
 }
 
 impl SpeechSettings {
+    /// A stable text that is equal exactly when the same file gives the same parts.
+    pub(super) fn audio_fingerprint(&self) -> String {
+        let (split, decode) = (self.split.fingerprint(), self.decode.fingerprint());
+        if decode.is_empty() {
+            split
+        } else {
+            format!("{split} {decode}")
+        }
+    }
+
     /// The key of a part's transcript by `transcriber`, in one generation.
     pub(super) fn part_key(
         &self,
@@ -46,7 +57,7 @@ impl SpeechSettings {
         PartKey::of(&PartInputs {
             content,
             span,
-            audio: &self.split.fingerprint(),
+            audio: &self.audio_fingerprint(),
             transcriber,
             language: self.language.as_deref(),
             prompt: self.prompt.as_deref(),
@@ -98,13 +109,10 @@ impl Transcription<'_> {
     ) -> Result<PartsReport> {
         let (sender, mut receiver) = mpsc::channel::<AudioPart>(DECODED_AHEAD);
         let decoder = tokio::task::spawn_blocking({
-            let (path, split, span) = (
-                self.target.path.clone(),
-                self.settings.split.clone(),
-                tracing::Span::current(),
-            );
+            let (path, span) = (self.target.path.clone(), tracing::Span::current());
+            let (split, options) = (self.settings.split.clone(), self.settings.decode.clone());
             let fingerprint = self.target.fingerprint.clone();
-            move || span.in_scope(|| decode(&path, &fingerprint, split, &sender))
+            move || span.in_scope(|| decode(&path, &fingerprint, split, &options, &sender))
         });
         let stop = cancel.child_token();
         let parts = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
@@ -268,9 +276,10 @@ fn decode(
     path: &std::path::Path,
     fingerprint: &Fingerprint,
     split: SplitSettings,
+    options: &DecodeOptions,
     parts: &mpsc::Sender<AudioPart>,
 ) -> Result<Decoded> {
-    let mut reader = PartReader::open(path, split)?;
+    let mut reader = PartReader::open_with(path, split, options)?;
     let mut end = MediaTime::ZERO;
     for part in reader.by_ref() {
         let part = part?;

@@ -297,6 +297,23 @@ settings! {
     IndexGraceSeconds = "index.grace_seconds":
         Kind::Seconds { min: 0.0, max: 3600.0 }, Fallback::Value("10");
 
+    /// The audio track of recordings that have several, counted from 1.
+    DecodeTrack = "decode.track":
+        Kind::Integer { min: 1, max: 1000 }, Fallback::Unset("the first that can be decoded");
+    /// The channel that is transcribed, counted from 1.
+    DecodeChannel = "decode.channel":
+        Kind::Integer { min: 1, max: 64 }, Fallback::Unset("all of them, mixed");
+    /// The program ffmpeg, for recordings in formats that are not decoded here; `off` never starts it.
+    DecodeFfmpeg = "decode.ffmpeg":
+        Kind::Text, Fallback::Unset("`ffmpeg`, where it is on the PATH");
+    /// Whether recordings are decoded in a child process with limits of its own, which a hostile file can crash or
+    /// stall without harm to this one.
+    DecodeIsolate = "decode.isolate":
+        Kind::Flag, Fallback::Value("false");
+    /// The audiorag program that is started for it.
+    DecodeProgram = "decode.program":
+        Kind::File, Fallback::Unset("this program, if it is audiorag itself");
+
     /// How long `audiorag watch` waits between two looks.
     WatchInterval = "watch.interval":
         Kind::Age, Fallback::Value("5m");

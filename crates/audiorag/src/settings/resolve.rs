@@ -5,10 +5,10 @@ use super::key::{Fallback, Key};
 use super::reader::Reader;
 use super::sources::{Layers, Sources, Violation};
 use super::{
-    ChunkSettings, DatabaseSettings, EmbeddingSettings, FetchSettings, GcSettings, GenerationSettings,
-    HttpSettings, IndexSettings, LogFormat, LogLevel, LogSettings, ModelRoute, ModelSettings, PullConsent,
-    RerankerSettings, RetrievalSettings, Settings, SttSettings, TranscriptMode, VectorIdFormat,
-    VectorStoreSettings, VerifyMode,
+    ChunkSettings, DatabaseSettings, DecodeSettings, EmbeddingSettings, FetchSettings, GcSettings,
+    GenerationSettings, HttpSettings, IndexSettings, LogFormat, LogLevel, LogSettings, ModelRoute,
+    ModelSettings, PullConsent, RerankerSettings, RetrievalSettings, Settings, SttSettings, TranscriptMode,
+    VectorIdFormat, VectorStoreSettings, VerifyMode,
 };
 use audiorag_core::retry::RetryPolicy;
 use audiorag_core::{Error, Result};
@@ -188,6 +188,19 @@ impl Reader<'_> {
                 transcript: self.word(Key::IndexTranscript, TranscriptMode::parse, TranscriptMode::Auto),
                 watch_interval: self.age(Key::WatchInterval),
             },
+            decode: DecodeSettings {
+                track: self.optional_integer(Key::DecodeTrack).map(|track| track as u32),
+                channel: self
+                    .optional_integer(Key::DecodeChannel)
+                    .map(|channel| channel as u16),
+                ffmpeg: match self.optional(Key::DecodeFfmpeg) {
+                    Some(off) if off == "off" => None,
+                    Some(program) => Some(PathBuf::from(program)),
+                    None => self.on_the_path("ffmpeg"),
+                },
+                isolate: self.flag(Key::DecodeIsolate, false),
+                program: self.file(Key::DecodeProgram),
+            },
             fetch: FetchSettings {
                 dir: self.path(Key::FetchDir, self.cache("downloads")),
                 keep: self.flag(Key::FetchKeep, false),
@@ -211,6 +224,14 @@ impl Reader<'_> {
                 format: self.word(Key::LogFormat, LogFormat::parse, LogFormat::Human),
             },
         }
+    }
+
+    /// A program on the PATH.
+    fn on_the_path(&self, name: &str) -> Option<PathBuf> {
+        let path = self.sources.env.get("PATH")?;
+        std::env::split_paths(path)
+            .map(|folder| folder.join(name))
+            .find(|program| program.is_file())
     }
 
     fn models(&mut self, offline: bool) -> ModelSettings {
