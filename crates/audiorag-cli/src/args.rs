@@ -1,5 +1,10 @@
 //! What can be written on the command line.
 
+mod given;
+mod speakers;
+
+pub(crate) use speakers::{Merge, Rename, Speakers};
+
 use audiorag::core::Money;
 use audiorag::settings::Key;
 use clap::builder::styling::{AnsiColor, Effects, Styles};
@@ -143,6 +148,9 @@ pub(crate) enum Command {
     },
     /// Write transcripts as subtitles, text or JSON
     Export(Export),
+    /// Who speaks, and what they are called
+    #[command(subcommand)]
+    Speakers(Speakers),
     /// Remove sources from the index; recordings stay
     Delete {
         /// Ids, starts of ids, paths or URLs
@@ -229,6 +237,8 @@ pub(crate) struct Index {
     /// The language spoken, such as en
     #[arg(long, value_name = "TAG")]
     pub(crate) language: Option<String>,
+    #[command(flatten)]
+    pub(crate) given: given::Given,
     /// Take files and folders whose names start with a dot
     #[arg(long)]
     pub(crate) hidden: bool,
@@ -324,6 +334,7 @@ impl Index {
         if let Some(language) = &self.language {
             flags.insert(Key::SttLanguage, language.clone());
         }
+        flags.extend(self.given.settings());
         for (key, value) in [
             (Key::DecodeTrack, &self.track),
             (Key::DecodeChannel, &self.channel),

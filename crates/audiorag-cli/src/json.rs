@@ -2,7 +2,7 @@
 //! reasons. Times are seconds as numbers, points in time RFC 3339.
 
 use audiorag::core::budget::Amounts;
-use audiorag::core::model::{Citation, Hit, TimeQuality};
+use audiorag::core::model::{Chapter, Citation, Hit, TimeQuality};
 use audiorag::core::{MediaTime, Money, Stage};
 use audiorag::doctor::{Check, RepairReport};
 use audiorag::gc::GcReport;
@@ -13,6 +13,7 @@ use audiorag::index::{
 use audiorag::prices::Prices;
 use audiorag::query::{QueryReply, SearchReply};
 use audiorag::settings::Entry;
+use audiorag::speakers::Speaker;
 use audiorag::state::{CacheStats, CostRow, Finding, SchemaStatus, SourceRecord};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -78,6 +79,7 @@ fn hit(hit: &Hit) -> Value {
         "start": seconds(hit.span.start()),
         "end": seconds(hit.span.end()),
         "text": hit.text,
+        "chapter": hit.chapter,
         "speakers": hit.speakers,
         "estimated_times": hit.times == TimeQuality::Estimated,
         "scores": {
@@ -86,6 +88,24 @@ fn hit(hit: &Hit) -> Value {
             "fused": hit.scores.fused,
             "rerank": hit.scores.rerank,
         },
+    })
+}
+
+/// The chapters of a source.
+pub(crate) fn chapters(chapters: &[Chapter]) -> Vec<Value> {
+    let chapter = |chapter: &Chapter| json!({"start": seconds(chapter.start), "title": chapter.title});
+    chapters.iter().map(chapter).collect()
+}
+
+/// One row of `speakers list --json`.
+pub(crate) fn speaker(speaker: &Speaker) -> Value {
+    json!({
+        "name": speaker.name,
+        "source_id": speaker.source_id.as_str(),
+        "title": speaker.title,
+        "labels": speaker.labels,
+        "segments": speaker.segments,
+        "seconds": seconds(speaker.time),
     })
 }
 
@@ -192,6 +212,7 @@ fn indexed(source: &IndexedSource) -> Value {
         "embedded_chunks": source.embedded_chunks,
         "reused_embeddings": source.reused_embeddings,
         "suspicious_segments": source.suspicious_segments,
+        "transcript": source.transcript,
     })
 }
 
@@ -242,6 +263,7 @@ pub(crate) fn plan(plan: &IndexPlan) -> Value {
                 "skipped": source.skipped,
                 "stages": source.stages.iter().map(|stage| stage.as_str()).collect::<Vec<_>>(),
                 "duration": source.duration.map(seconds),
+                "transcript": source.transcript,
                 "transcribe": planned(&source.transcribe),
                 "embed": planned(&source.embed),
             })

@@ -1,7 +1,7 @@
 //! From a transcript to the chunks that are embedded and retrieved.
 
 use crate::align;
-use crate::model::{Chunk, ChunkLine, Segment, TimeQuality, Transcript, Word};
+use crate::model::{Chapter, Chunk, ChunkLine, Segment, TimeQuality, Transcript, Word};
 use crate::{Error, MediaTime, Result, Span};
 
 /// Rises when the same transcript and settings give other chunks: part of a revision's configuration.
@@ -73,6 +73,29 @@ impl Default for ChunkSettings {
     }
 }
 
+/// What a transcript is part of: the header of its chunks, and bounds that they keep to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Surroundings<'a> {
+    /// The source's title.
+    pub title: Option<&'a str>,
+    /// The source's date, as it is tagged.
+    pub date: Option<&'a str>,
+    /// The source's chapters, by start.
+    pub chapters: &'a [Chapter],
+}
+
+impl<'a> Surroundings<'a> {
+    /// The chapter in which the middle of a span lies; none before the first one begins.
+    fn chapter(&self, span: Span) -> Option<&'a Chapter> {
+        chapter_at(self.chapters, span.middle())
+    }
+}
+
+/// The chapter that is under way at an instant.
+pub fn chapter_at(chapters: &[Chapter], time: MediaTime) -> Option<&Chapter> {
+    chapters.iter().rev().find(|chapter| chapter.start <= time)
+}
+
 /// Cuts a transcript into chunks.
 ///
 /// Segments stay whole unless one alone is longer than the maximum, which is then cut at sentence ends or
@@ -80,12 +103,12 @@ impl Default for ChunkSettings {
 /// are the texts of all indexable segments, in order. The result depends on nothing but the arguments, and audio
 /// appended later changes no chunk but the last.
 ///
-/// `title` and `date`, where given, become a header that is embedded with each chunk.
+/// No chunk spans two chapters: a segment belongs to the one in which its middle lies. The surroundings become a header
+/// that is embedded with each chunk.
 pub fn chunk(
     transcript: &Transcript,
     settings: &ChunkSettings,
-    title: Option<&str>,
-    date: Option<&str>,
+    surroundings: Surroundings<'_>,
 ) -> Vec<Chunk> {
     let segments: Vec<Segment> = transcript
         .indexable()
@@ -96,16 +119,25 @@ pub fn chunk(
     // How many of the open segments were in the chunk before.
     let mut repeated = 0;
     for segment in &segments {
-        if !open.is_empty() && closes_before(&open, segment, settings) {
-            chunks.push(build(chunks.len() as u32, &open, title, date));
-            let keep = overlap_of(&open, segment, settings);
+        let turns_page = open
+            .last()
+            .is_some_and(|last| surroundings.chapter(last.span) != surroundings.chapter(segment.span));
+        if !open.is_empty() && (turns_page || closes_before(&open, segment, settings)) {
+            if open.len() > repeated {
+                chunks.push(build(chunks.len() as u32, &open, surroundings));
+            }
+            let keep = if turns_page {
+                0
+            } else {
+                overlap_of(&open, segment, settings)
+            };
             open.drain(..open.len() - keep);
             repeated = keep;
         }
         open.push(segment);
     }
     if open.len() > repeated {
-        chunks.push(build(chunks.len() as u32, &open, title, date));
+        chunks.push(build(chunks.len() as u32, &open, surroundings));
     }
     chunks
 }
@@ -142,7 +174,7 @@ fn span_of(segments: &[&Segment]) -> Span {
         .unwrap_or_default()
 }
 
-fn build(index: u32, segments: &[&Segment], title: Option<&str>, date: Option<&str>) -> Chunk {
+fn build(index: u32, segments: &[&Segment], surroundings: Surroundings<'_>) -> Chunk {
     let mut text = String::new();
     let mut lines: Vec<ChunkLine> = Vec::with_capacity(segments.len());
     let mut speakers: Vec<String> = Vec::new();
@@ -167,6 +199,9 @@ fn build(index: u32, segments: &[&Segment], title: Option<&str>, date: Option<&s
             speakers.push(speaker.clone());
         }
     }
+    let chapter = segments
+        .first()
+        .and_then(|first| surroundings.chapter(first.span));
     let estimated = [lines.first(), lines.last()]
         .into_iter()
         .flatten()
@@ -175,7 +210,7 @@ fn build(index: u32, segments: &[&Segment], title: Option<&str>, date: Option<&s
         index,
         span: span_of(segments),
         text,
-        header: header(title, date, &speakers),
+        header: header(surroundings, chapter, &speakers),
         speakers,
         lines,
         times: if estimated {
@@ -186,8 +221,10 @@ fn build(index: u32, segments: &[&Segment], title: Option<&str>, date: Option<&s
     }
 }
 
-fn header(title: Option<&str>, date: Option<&str>, speakers: &[String]) -> Option<String> {
-    let mut parts: Vec<String> = title.into_iter().chain(date).map(str::to_owned).collect();
+fn header(surroundings: Surroundings<'_>, chapter: Option<&Chapter>, speakers: &[String]) -> Option<String> {
+    let chapter = chapter.map(|chapter| chapter.title.as_str());
+    let named = [surroundings.title, surroundings.date, chapter];
+    let mut parts: Vec<String> = named.into_iter().flatten().map(str::to_owned).collect();
     if !speakers.is_empty() {
         parts.push(speakers.join(", "));
     }
@@ -299,8 +336,10 @@ mod tests {
                 said(8000, 9000, Some("A"), "three"),
             ]),
             &settings(10_000, 20_000, 0),
-            Some("Talk"),
-            None,
+            Surroundings {
+                title: Some("Talk"),
+                ..Surroundings::default()
+            },
         );
         let texts: Vec<&str> = chunks.iter().map(|c| c.text.as_str()).collect();
         assert_eq!(texts, ["one", "two\nthree"]);
@@ -312,7 +351,14 @@ mod tests {
     fn suspicious_segments_are_left_out() {
         let mut invented = said(0, 1000, None, "thank you");
         invented.suspicion = Some(Suspicion::Outro);
-        assert!(chunk(&transcript(vec![invented]), &ChunkSettings::default(), None, None).is_empty());
+        assert!(
+            chunk(
+                &transcript(vec![invented]),
+                &ChunkSettings::default(),
+                Surroundings::default()
+            )
+            .is_empty()
+        );
     }
 
     #[test]
@@ -323,7 +369,11 @@ mod tests {
             None,
             "First part of it. Second part of it. Third part of it.",
         );
-        let chunks = chunk(&transcript(vec![long]), &settings(30_000, 40_000, 0), None, None);
+        let chunks = chunk(
+            &transcript(vec![long]),
+            &settings(30_000, 40_000, 0),
+            Surroundings::default(),
+        );
         let texts: Vec<&str> = chunks.iter().map(|c| c.text.as_str()).collect();
         assert_eq!(
             texts,
@@ -337,9 +387,50 @@ mod tests {
         let segments = (0..6)
             .map(|i| said(i * 4000, i * 4000 + 4000, None, &format!("s{i}")))
             .collect();
-        let chunks = chunk(&transcript(segments), &settings(12_000, 20_000, 4000), None, None);
+        let chunks = chunk(
+            &transcript(segments),
+            &settings(12_000, 20_000, 4000),
+            Surroundings::default(),
+        );
         let texts: Vec<&str> = chunks.iter().map(|c| c.text.as_str()).collect();
         assert_eq!(texts, ["s0 s1 s2", "s2 s3 s4", "s4 s5"]);
+    }
+
+    fn chapters(marks: &[(u64, &str)]) -> Vec<Chapter> {
+        let chapter = |(start, title): &(u64, &str)| Chapter {
+            start: MediaTime::from_millis(*start),
+            title: (*title).to_owned(),
+        };
+        marks.iter().map(chapter).collect()
+    }
+
+    #[test]
+    fn a_chapter_ends_a_chunk_and_names_it() {
+        let segments = vec![
+            said(0, 1000, None, "hello"),
+            // Begins a moment before the chapter does, and belongs to it.
+            said(1900, 4000, Some("A"), "to the point"),
+            said(4000, 6000, Some("A"), "and on"),
+        ];
+        let marks = chapters(&[(2000, "The point")]);
+        let surroundings = Surroundings {
+            title: Some("Talk"),
+            date: Some("2026"),
+            chapters: &marks,
+        };
+        let chunks = chunk(
+            &transcript(segments),
+            &settings(30_000, 60_000, 5000),
+            surroundings,
+        );
+        let texts: Vec<String> = chunks.iter().map(Chunk::embedded_text).collect();
+        assert_eq!(
+            texts,
+            [
+                "Talk - 2026\nhello",
+                "Talk - 2026 - The point - A\nto the point and on"
+            ]
+        );
     }
 
     #[test]
@@ -374,7 +465,7 @@ mod tests {
     proptest! {
         #[test]
         fn text_is_preserved_exactly(transcript in any_transcript(), target in 1000u64..60_000, extra in 0u64..60_000) {
-            let chunks = chunk(&transcript, &settings(target, target + extra, 0), None, None);
+            let chunks = chunk(&transcript, &settings(target, target + extra, 0), Surroundings::default());
             let chunked = words_of(chunks.iter().map(|c| c.text.clone()));
             let spoken = words_of(transcript.segments.iter().map(|s| s.text.clone()));
             prop_assert_eq!(chunked, spoken);
@@ -384,7 +475,7 @@ mod tests {
         fn spans_are_monotone_inside_and_bounded(transcript in any_transcript(), target in 1000u64..60_000, extra in 0u64..60_000) {
             let settings = settings(target, target + extra, 0);
             let bounds = Span::between(MediaTime::ZERO, transcript.duration);
-            let chunks = chunk(&transcript, &settings, None, None);
+            let chunks = chunk(&transcript, &settings, Surroundings::default());
             for (index, piece) in chunks.iter().enumerate() {
                 prop_assert_eq!(piece.index as usize, index);
                 prop_assert!(bounds.contains(piece.span));
@@ -406,15 +497,42 @@ mod tests {
             let settings = settings(20_000, 30_000, 0);
             let mut shorter = transcript.clone();
             shorter.segments.truncate(keep);
-            let all = chunk(&transcript, &settings, None, None);
-            let some = chunk(&shorter, &settings, None, None);
+            let all = chunk(&transcript, &settings, Surroundings::default());
+            let some = chunk(&shorter, &settings, Surroundings::default());
             let settled = some.len().saturating_sub(1);
             prop_assert_eq!(&all[..settled], &some[..settled]);
         }
 
         #[test]
+        fn no_chunk_spans_two_chapters(
+            transcript in any_transcript(),
+            starts in prop::collection::btree_set(0u64..1_000_000, 0..8),
+            target in 1000u64..60_000,
+            overlap in prop::bool::ANY,
+        ) {
+            let marks: Vec<(u64, String)> = starts.into_iter().map(|start| (start, format!("c{start}"))).collect();
+            let marks: Vec<(u64, &str)> = marks.iter().map(|(start, title)| (*start, title.as_str())).collect();
+            let marks = chapters(&marks);
+            let surroundings = Surroundings { chapters: &marks, ..Surroundings::default() };
+            let overlap = if overlap { target / 3 } else { 0 };
+            let chunks = chunk(&transcript, &settings(target, target * 2, overlap), surroundings);
+            for piece in &chunks {
+                let of = |line: &ChunkLine| surroundings.chapter(line.span);
+                prop_assert!(piece.lines.windows(2).all(|pair| of(&pair[0]) == of(&pair[1])), "{piece:?}");
+                let title = of(&piece.lines[0]).map(|chapter| chapter.title.as_str());
+                let header = piece.header.as_deref().unwrap_or_default();
+                prop_assert_eq!(header.split(" - ").find(|part| part.starts_with('c')), title);
+            }
+            if overlap == 0 {
+                let chunked = words_of(chunks.iter().map(|c| c.text.clone()));
+                prop_assert_eq!(chunked, words_of(transcript.segments.iter().map(|s| s.text.clone())));
+            }
+            prop_assert!(chunks.windows(2).all(|w| w[0].span.start() < w[1].span.start()));
+        }
+
+        #[test]
         fn overlap_never_stalls(transcript in any_transcript(), target in 1000u64..60_000) {
-            let chunks = chunk(&transcript, &settings(target, target * 2, target / 3), None, None);
+            let chunks = chunk(&transcript, &settings(target, target * 2, target / 3), Surroundings::default());
             prop_assert!(chunks.windows(2).all(|w| w[0].span.start() < w[1].span.start()));
             let lines: usize = chunks.iter().map(|c| c.lines.len()).sum();
             prop_assert!(lines >= transcript.segments.len());

@@ -216,6 +216,7 @@ mod tests {
             locator: Locator::File(PathBuf::from("/a/talk.mp3")),
             span: Span::from_millis(lines[0].1, lines[lines.len() - 1].2),
             text,
+            chapter: None,
             speakers: vec![],
             lines: placed,
             times: TimeQuality::Measured,

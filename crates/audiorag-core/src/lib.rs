@@ -20,6 +20,7 @@ pub mod prompt;
 pub mod quality;
 pub mod retry;
 pub mod secret;
+pub mod speaker;
 pub mod time;
 pub mod transcript;
 

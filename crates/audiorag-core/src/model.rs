@@ -327,6 +327,8 @@ pub struct Hit {
     pub locator: Locator,
     /// When it is said.
     pub span: Span,
+    /// The chapter in which it is said, for sources that have chapters.
+    pub chapter: Option<String>,
     /// What is said.
     pub text: String,
     /// Who says it.

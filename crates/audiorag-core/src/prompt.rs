@@ -111,6 +111,7 @@ mod tests {
             locator: Locator::Url("https://h/a.mp3".into()),
             span: Span::from_millis(61_000, 75_000),
             text: text.into(),
+            chapter: None,
             speakers: vec!["Ann".into()],
             lines: vec![],
             times: TimeQuality::Measured,

@@ -134,6 +134,11 @@ impl Span {
         self.end
     }
 
+    /// The instant half way between its bounds.
+    pub const fn middle(self) -> MediaTime {
+        MediaTime(u64::midpoint(self.start.0, self.end.0))
+    }
+
     /// The length.
     pub const fn duration(self) -> MediaTime {
         self.end.saturating_sub(self.start)

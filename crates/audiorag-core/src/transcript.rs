@@ -2,31 +2,85 @@
 
 use crate::model::{PartTranscript, Segment, Transcript, Word};
 use crate::quality;
+use crate::speaker;
 use crate::{MediaTime, Span};
 use std::collections::BTreeMap;
+
+/// A part of a source with what is said in it.
+#[derive(Clone, Copy, Debug)]
+pub struct PlacedPart<'a> {
+    /// Its place in the source.
+    pub span: Span,
+    /// What is said, in times of the part.
+    pub transcript: &'a PartTranscript,
+    /// Whether it was given, and not made by speech-to-text: what people wrote is not judged as what models invent.
+    pub is_given: bool,
+}
+
+impl PlacedPart<'_> {
+    /// Whether a label may mean somebody else in another part. Given transcripts are of one piece.
+    fn is_local(&self, label: &str) -> bool {
+        !self.is_given && speaker::is_of_one_part(label)
+    }
+
+    /// Whether it has labels of that kind.
+    fn has_labels(&self) -> bool {
+        let mut labels = self
+            .transcript
+            .segments
+            .iter()
+            .filter_map(|segment| segment.speaker.as_deref());
+        labels.any(|label| self.is_local(label))
+    }
+}
+
+/// As [`assemble_parts`], for parts that speech-to-text made.
+pub fn assemble<'a>(
+    parts: impl IntoIterator<Item = (Span, &'a PartTranscript)>,
+    duration: MediaTime,
+) -> Transcript {
+    let parts = parts.into_iter().map(|(span, transcript)| PlacedPart {
+        span,
+        transcript,
+        is_given: false,
+    });
+    assemble_parts(parts, duration)
+}
 
 /// Joins part transcripts into one transcript in source time.
 ///
 /// `parts` gives each part's place in the source, in any order. A part's times are moved by the part's own
 /// start (never by what was said before it, so silence cannot shift anything) and kept inside the part.
-pub fn assemble<'a>(
-    parts: impl IntoIterator<Item = (Span, &'a PartTranscript)>,
+///
+/// Speech-to-text tells speakers apart within the part that it was sent. Where several parts have speakers, their labels
+/// are therefore those of the part: `speaker 0 (part 2)`. Nobody is said to be the same person unless somebody who heard
+/// them gives them one name. Labels of channels hold in the whole source.
+pub fn assemble_parts<'a>(
+    parts: impl IntoIterator<Item = PlacedPart<'a>>,
     duration: MediaTime,
 ) -> Transcript {
-    let mut parts: Vec<(Span, &PartTranscript)> = parts.into_iter().collect();
-    parts.sort_by_key(|(span, _)| *span);
+    let mut parts: Vec<PlacedPart<'_>> = parts.into_iter().collect();
+    parts.sort_by_key(|part| part.span);
+    let several = parts.iter().filter(|part| part.has_labels()).count() > 1;
     let mut segments = Vec::new();
     let mut languages: BTreeMap<&str, u64> = BTreeMap::new();
-    for (span, part) in parts {
-        if let Some(language) = &part.language {
-            *languages.entry(language).or_default() += span.duration().as_millis();
+    for (number, part) in (1..).zip(parts) {
+        let said = part.transcript;
+        if let Some(language) = &said.language {
+            *languages.entry(language).or_default() += part.span.duration().as_millis();
         }
-        segments.extend(
-            part.segments
-                .iter()
-                .filter(|s| !s.text.trim().is_empty())
-                .map(|s| place(s, span)),
-        );
+        let spoken = said.segments.iter().filter(|s| !s.text.trim().is_empty());
+        segments.extend(spoken.map(|segment| {
+            let mut placed = place(segment, part);
+            if let Some(label) = placed
+                .speaker
+                .as_mut()
+                .filter(|label| several && part.is_local(label))
+            {
+                *label = speaker::of_part(label, number);
+            }
+            placed
+        }));
     }
     segments.sort_by_key(|segment| segment.span);
     let language = languages
@@ -41,8 +95,8 @@ pub fn assemble<'a>(
 }
 
 /// A segment of a part, on the source's clock.
-fn place(segment: &Segment, part: Span) -> Segment {
-    let moved = |span: Span| span.shift(part.start()).clamp_to(part);
+fn place(segment: &Segment, part: PlacedPart<'_>) -> Segment {
+    let moved = |span: Span| span.shift(part.span.start()).clamp_to(part.span);
     let mut placed = Segment {
         span: moved(segment.span),
         text: segment.text.trim().to_owned(),
@@ -56,7 +110,7 @@ fn place(segment: &Segment, part: Span) -> Segment {
             .collect(),
         ..segment.clone()
     };
-    if placed.suspicion.is_none() {
+    if placed.suspicion.is_none() && !part.is_given {
         placed.suspicion = quality::suspicion(&placed.text, placed.span);
     }
     placed
@@ -116,6 +170,66 @@ mod tests {
         );
         assert_eq!(transcript.segments[0].span, Span::from_millis(19_000, 20_000));
         assert_eq!(transcript.segments[0].times, TimeQuality::Measured);
+    }
+
+    #[test]
+    fn speakers_of_two_parts_are_not_taken_for_one() {
+        let part = |label: &str| PartTranscript {
+            segments: vec![Segment {
+                speaker: Some(label.to_owned()),
+                ..segment(0, 500, "hello")
+            }],
+            language: None,
+        };
+        let speakers = |parts: &[(&PartTranscript, bool)]| -> Vec<Option<String>> {
+            let placed = parts
+                .iter()
+                .zip(0..)
+                .map(|((transcript, is_given), at)| PlacedPart {
+                    span: Span::from_millis(at * 1000, at * 1000 + 1000),
+                    transcript,
+                    is_given: *is_given,
+                });
+            let transcript = assemble_parts(placed, MediaTime::from_millis(9000));
+            transcript
+                .segments
+                .into_iter()
+                .map(|segment| segment.speaker)
+                .collect()
+        };
+        let (zero, left, silent) = (part("speaker 0"), part("channel 1"), PartTranscript::default());
+        let some = |label: &str| Some(label.to_owned());
+        assert_eq!(
+            speakers(&[(&zero, false), (&silent, false), (&zero, false)]),
+            [some("speaker 0 (part 1)"), some("speaker 0 (part 3)")]
+        );
+        // The only part in which anybody has a label, channels, and what was given.
+        assert_eq!(speakers(&[(&zero, false), (&silent, false)]), [some("speaker 0")]);
+        assert_eq!(
+            speakers(&[(&left, false), (&left, false)]),
+            [some("channel 1"), some("channel 1")]
+        );
+        assert_eq!(speakers(&[(&zero, true), (&silent, false)]), [some("speaker 0")]);
+    }
+
+    #[test]
+    fn what_people_wrote_is_not_judged_as_what_models_invent() {
+        // A subtitle that stays on the screen while nobody speaks.
+        let part = PartTranscript {
+            segments: vec![segment(0, 20_000, "Thank you.")],
+            language: None,
+        };
+        let span = Span::from_millis(0, 20_000);
+        let judged = |is_given| {
+            let parts = [PlacedPart {
+                span,
+                transcript: &part,
+                is_given,
+            }];
+            assemble_parts(parts, span.end()).segments[0].suspicion
+        };
+        assert!(judged(false).is_some());
+        assert_eq!(judged(true), None);
     }
 
     proptest! {

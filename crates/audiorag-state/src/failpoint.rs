@@ -89,6 +89,8 @@ steps! {
     Publish = "state.publish",
     /// A commit of [`State::switch_space`](crate::State::switch_space).
     SwitchSpace = "state.switch_space",
+    /// A commit of [`State::name_speakers`](crate::State::name_speakers).
+    NameSpeakers = "state.name_speakers",
     /// A call: removing records from the vector store.
     Delete = "delete",
     /// A commit of the embedded vector store's delete.

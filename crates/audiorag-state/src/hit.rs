@@ -5,6 +5,7 @@ use crate::fault::Attempt;
 use crate::records::StoredChunk;
 use crate::stored;
 use audiorag_core::Locator;
+use audiorag_core::chunking::chapter_at;
 use audiorag_core::id::{ChunkId, EmbeddingKey, RevisionId, SourceId};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use std::collections::HashMap;
@@ -14,7 +15,7 @@ const IDS: usize = 500;
 
 const COLUMNS: &str =
     "c.chunk_key, c.source_id, c.revision_id, c.idx, c.start_ms, c.end_ms, c.text, c.header,
-    c.speakers, c.lines, c.estimated, c.embedding_key, s.title, s.locator, s.date, r.language";
+    c.speakers, c.lines, c.estimated, c.embedding_key, s.title, s.locator, s.date, s.media, r.language";
 
 #[derive(FromQueryResult)]
 struct Row {
@@ -33,6 +34,7 @@ struct Row {
     title: String,
     locator: String,
     date: Option<String>,
+    media: Option<String>,
     language: Option<String>,
 }
 
@@ -72,7 +74,13 @@ pub(crate) async fn live(
 }
 
 fn from_row(row: Row) -> Attempt<StoredChunk> {
+    let lines = stored::read_lines(&row.lines)?;
+    let media = row.media.as_deref().map(stored::read_media).transpose()?;
+    let chapter = lines.first().zip(media.as_ref()).and_then(|(line, media)| {
+        chapter_at(&media.chapters, line.span.middle()).map(|chapter| chapter.title.clone())
+    });
     Ok(StoredChunk {
+        chapter,
         chunk_id: ChunkId::from_stored(row.chunk_key),
         source_id: SourceId::from_stored(row.source_id),
         revision: RevisionId(row.revision_id),
@@ -81,7 +89,7 @@ fn from_row(row: Row) -> Attempt<StoredChunk> {
         text: row.text,
         header: row.header,
         speakers: stored::read_names(&row.speakers)?,
-        lines: stored::read_lines(&row.lines)?,
+        lines,
         times: stored::time_quality(row.estimated),
         embedding_key: EmbeddingKey::from_stored(row.embedding_key),
         title: row.title,

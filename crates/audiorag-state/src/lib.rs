@@ -30,6 +30,7 @@ mod repair;
 mod revision;
 mod source;
 mod space;
+mod speaker;
 mod stored;
 mod vectors;
 
@@ -44,6 +45,7 @@ pub use records::{
     Outcome, Owner, PartRow, Retirement, RevisionFacts, RevisionPlan, RevisionRecord, SourceRecord,
     StoredChunk, Switch,
 };
+pub use speaker::{SpeakerCount, SpeakerName};
 pub use vectors::EmbeddedVectorStore;
 
 use audiorag_core::Result;

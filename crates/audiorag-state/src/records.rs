@@ -146,7 +146,7 @@ pub struct NewTranscript<'a> {
     pub content: &'a ContentHash,
     /// The part's place in it.
     pub span: Span,
-    /// Who wrote it, as `vendor/model@version`.
+    /// Who wrote it, as `vendor/model@version`; `given/FORMAT@version` for one that was not made by speech-to-text.
     pub provider: &'a str,
     /// What is said, in times of the part.
     pub transcript: &'a PartTranscript,
@@ -272,6 +272,8 @@ pub struct StoredChunk {
     pub locator: Locator,
     /// The revision's language.
     pub language: Option<String>,
+    /// The chapter in which its first segment lies, for sources that have chapters.
+    pub chapter: Option<String>,
     /// The source's date as `YYYY-MM-DD`; the first day of a tagged year or month.
     pub date: Option<String>,
 }

@@ -7,10 +7,10 @@ use crate::fault::{Attempt, Fault};
 use crate::ownership::fence;
 use crate::records::{Lease, LiveMark, PartRow, Retirement, RevisionPlan, RevisionRecord};
 use crate::source::instant;
-use crate::{State, space, stored};
+use crate::{State, space, speaker, stored};
 use audiorag_core::id::{ConfigHash, ContentHash, RevisionId, SourceId};
 use audiorag_core::model::{PartTranscript, SourceStatus, Transcript};
-use audiorag_core::transcript::assemble;
+use audiorag_core::transcript::{PlacedPart, assemble_parts};
 use audiorag_core::{Error, MediaTime, Result, Span};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DatabaseTransaction, EntityTrait as _,
@@ -21,6 +21,8 @@ use sea_orm::{
 pub(crate) const BUILDING: &str = "building";
 pub(crate) const LIVE: &str = "live";
 const RETIRED: &str = "retired";
+/// How the name of what provided a transcript begins when it was given, and not made by speech-to-text.
+pub(crate) const GIVEN: &str = "given/";
 
 impl State {
     /// Starts a revision, or goes on with an unfinished one of equal content and settings. Other unfinished
@@ -116,39 +118,9 @@ impl State {
         self.db
             .explain("read a transcript", async {
                 let reader = self.db.reader();
-                let row = entity::revision::Entity::find_by_id(revision.0)
-                    .one(reader)
-                    .await?
-                    .ok_or_else(|| Error::not_found(format!("there is no revision {revision}")))?;
-                let rows = reader
-                    .query_all_raw(sql(
-                        "SELECT p.start_ms, p.end_ms, p.part_key, t.transcript FROM part p
-                         LEFT JOIN part_transcript t ON t.part_key = p.part_key
-                         WHERE p.revision_id = $1 ORDER BY p.idx",
-                        [revision.0.into()],
-                    ))
-                    .await?;
-                let mut parts: Vec<(Span, PartTranscript)> = Vec::with_capacity(rows.len());
-                for row in rows {
-                    let span = stored::span(row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-                    let key: Option<String> = row.try_get_by_index(2)?;
-                    let transcript: Option<String> = row.try_get_by_index(3)?;
-                    match (key, transcript) {
-                        (None, _) => parts.push((span, PartTranscript::default())),
-                        (Some(_), Some(json)) => parts.push((span, stored::read_transcript(&json)?)),
-                        (Some(_), None) => {
-                            return Err(Error::state(format!(
-                                "the transcript of the part at {span} is not stored"
-                            ))
-                            .with_hint("run 'audiorag index' again to complete it")
-                            .into());
-                        }
-                    }
-                }
-                // Until the chunks are stored, the parts say how long the source is.
-                let end = parts.iter().map(|(span, _)| span.end()).max().unwrap_or_default();
-                let duration = MediaTime::from_millis(row.duration_ms.max(0) as u64).max(end);
-                Ok(assemble(parts.iter().map(|(span, part)| (*span, part)), duration))
+                let (source, mut transcript) = assembled(reader, revision).await?;
+                speaker::names(reader, &source).await?.apply(&mut transcript);
+                Ok(transcript)
             })
             .await
     }
@@ -309,6 +281,57 @@ impl State {
             })
             .await
     }
+}
+
+/// The source of a revision, and its transcript with the labels that speakers have in it.
+pub(crate) async fn assembled(
+    connection: &impl ConnectionTrait,
+    revision: RevisionId,
+) -> Attempt<(String, Transcript)> {
+    let row = entity::revision::Entity::find_by_id(revision.0)
+        .one(connection)
+        .await?
+        .ok_or_else(|| Error::not_found(format!("there is no revision {revision}")))?;
+    let rows = connection
+        .query_all_raw(sql(
+            "SELECT p.start_ms, p.end_ms, p.part_key, t.transcript, t.provider FROM part p
+             LEFT JOIN part_transcript t ON t.part_key = p.part_key
+             WHERE p.revision_id = $1 ORDER BY p.idx",
+            [revision.0.into()],
+        ))
+        .await?;
+    let mut parts: Vec<(Span, PartTranscript, bool)> = Vec::with_capacity(rows.len());
+    for part in rows {
+        let span = stored::span(part.try_get_by_index(0)?, part.try_get_by_index(1)?);
+        let key: Option<String> = part.try_get_by_index(2)?;
+        let transcript: Option<String> = part.try_get_by_index(3)?;
+        let provider: Option<String> = part.try_get_by_index(4)?;
+        let is_given = provider.is_some_and(|name| name.starts_with(GIVEN));
+        match (key, transcript) {
+            (None, _) => parts.push((span, PartTranscript::default(), false)),
+            (Some(_), Some(json)) => parts.push((span, stored::read_transcript(&json)?, is_given)),
+            (Some(_), None) => {
+                return Err(
+                    Error::state(format!("the transcript of the part at {span} is not stored"))
+                        .with_hint("run 'audiorag index' again to complete it")
+                        .into(),
+                );
+            }
+        }
+    }
+    // Until the chunks are stored, the parts say how long the source is.
+    let end = parts
+        .iter()
+        .map(|(span, ..)| span.end())
+        .max()
+        .unwrap_or_default();
+    let duration = MediaTime::from_millis(row.duration_ms.max(0) as u64).max(end);
+    let placed = parts.iter().map(|(span, transcript, is_given)| PlacedPart {
+        span: *span,
+        transcript,
+        is_given: *is_given,
+    });
+    Ok((row.source_id, assemble_parts(placed, duration)))
 }
 
 /// Makes a revision the live one of its source. Called inside the transaction of a verb, behind its fence.

@@ -1,6 +1,6 @@
 //! Transcripts in the formats that other programs read.
 
-use audiorag_core::model::{Segment, TimeQuality, Transcript};
+use audiorag_core::model::{Chapter, Segment, TimeQuality, Transcript};
 use audiorag_core::{Error, Result};
 use audiorag_state::SourceRecord;
 use serde_json::json;
@@ -145,8 +145,13 @@ fn tsv(transcript: &Transcript) -> String {
 
 fn markdown(source: &SourceRecord, transcript: &Transcript) -> String {
     let mut out = format!("# {}\n\n", flat(&source.title));
+    let mut chapters = chapters(source).iter().peekable();
     for segment in transcript.indexable() {
         let start = segment.span.start();
+        // As chunks have it: a segment belongs to the chapter in which its middle lies.
+        while let Some(chapter) = chapters.next_if(|chapter| chapter.start <= segment.span.middle()) {
+            let _ = write!(out, "## {} {}\n\n", chapter.start, flat(&chapter.title));
+        }
         match &segment.speaker {
             Some(speaker) => {
                 let _ = write!(
@@ -162,6 +167,10 @@ fn markdown(source: &SourceRecord, transcript: &Transcript) -> String {
         }
     }
     out
+}
+
+fn chapters(source: &SourceRecord) -> &[Chapter] {
+    source.media.as_ref().map_or(&[], |media| &media.chapters)
 }
 
 fn json(source: &SourceRecord, transcript: &Transcript) -> String {
@@ -205,6 +214,10 @@ fn json(source: &SourceRecord, transcript: &Transcript) -> String {
         "locator": source.locator.to_uri(),
         "language": transcript.language,
         "duration": transcript.duration.as_seconds_f64(),
+        "chapters": chapters(source)
+            .iter()
+            .map(|chapter| json!({"start": chapter.start.as_seconds_f64(), "title": chapter.title}))
+            .collect::<Vec<_>>(),
         "text": text.join(" "),
         "segments": segments,
     });

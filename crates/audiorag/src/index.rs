@@ -5,10 +5,12 @@
 //! visible and nothing is lost: whatever ends a run, the next one goes on from the last commit.
 
 mod build;
+mod config;
 mod discover;
 pub(crate) mod embed;
 mod event;
 mod generation;
+pub(crate) mod given;
 mod identify;
 mod plan;
 mod reindex;
@@ -18,6 +20,7 @@ mod transcribe;
 #[cfg_attr(not(feature = "web"), path = "index/no_web.rs")]
 pub(crate) mod web;
 
+pub(crate) use config::is_same_but_for_its_source;
 pub use discover::{Input, Selection};
 pub use event::{
     FailedSource, IndexEvent, IndexObserver, IndexReport, IndexedSource, SkippedSource, SourceOutcome,
@@ -30,18 +33,22 @@ pub(crate) use transcribe::SpeechSettings;
 
 use crate::guard::Guarded;
 use crate::operation;
+use crate::settings::TranscriptMode;
 use audiorag_core::capability::{Embedder, Transcriber, VectorStore};
 use audiorag_core::chunking::ChunkSettings;
 use audiorag_core::id::{ContentHash, OperationId, SourceId};
 use audiorag_core::{Error, ErrorKind, Locator, Money, Result, Stage};
 use audiorag_state::{Claim, CostBy, CostWindow, Failure, Lease, Outcome, SourceRecord, State};
-use build::{Config, Recipe};
+use build::Recipe;
+use config::Config;
 use discover::{Copy, Episodes, Found, Remote};
 use futures_util::StreamExt as _;
 use generation::Requests;
+use given::Sidecars;
 use identify::Identity;
 use stage::Stages;
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -66,6 +73,9 @@ pub struct IndexOptions {
     pub title: Option<String>,
     /// The most that calls of this run may cost; `None` means what the settings say.
     pub max_cost: Option<Money>,
+    /// The transcript of the source, when there is only one. It stays the source's own until another one is named, the
+    /// recording changes, or transcripts are never to be used.
+    pub transcript_file: Option<PathBuf>,
     /// Leave out files of folders that were changed within this time: they may still be written.
     pub min_age: Option<Duration>,
     /// Of feeds, only episodes that were published on or after this day, `YYYY-MM-DD`.
@@ -80,6 +90,7 @@ pub(crate) struct IndexSettings {
     pub(crate) speech: SpeechSettings,
     pub(crate) chunks: ChunkSettings,
     pub(crate) embedding_batch: usize,
+    pub(crate) transcript: TranscriptMode,
     pub(crate) source_concurrency: usize,
     pub(crate) verification: Verification,
     pub(crate) verify_attempts: u32,
@@ -133,6 +144,7 @@ pub(crate) struct Indexer {
     pub(crate) store: Guarded<dyn VectorStore>,
     pub(crate) settings: IndexSettings,
     in_work: InWork,
+    sidecars: Sidecars,
     web: Arc<Web>,
     /// Whether the embedder was loaded.
     warm: tokio::sync::OnceCell<()>,
@@ -155,6 +167,7 @@ impl Indexer {
             store,
             settings,
             in_work,
+            sidecars: Sidecars::default(),
             web,
             warm: tokio::sync::OnceCell::new(),
         }
@@ -176,6 +189,7 @@ impl Indexer {
         self.store.prepare(space).await?;
         retire_everywhere(&self.state, &self.store, Some(space)).await?;
         let found = self.discover(inputs, selection, options, cancel).await?;
+        given::refuse_several(options, found.len())?;
         observer.event(IndexEvent::Discovered { sources: found.len() });
         let tasks = found.into_iter().map(Task::Found).collect();
         Ok(self
@@ -343,7 +357,8 @@ impl Indexer {
         stages: Stages<'_>,
         cancel: &CancellationToken,
     ) -> Result<SourceOutcome> {
-        let config = Config::new(self.config_json(options.title.as_deref()));
+        let mut given = self.given(&found.locator, options).await?;
+        let mut config = self.config(options.title.as_deref(), given.ready.as_ref());
         let fetched = match found.url() {
             Some(url) => match self
                 .fetch(found, url, &config, options.force, stages, cancel)
@@ -365,6 +380,10 @@ impl Indexer {
             Identity::Work(target) => *target,
             Identity::Unchanged(source_id, reason) => return Ok(stages.skipped(&source_id, reason)),
         };
+        if given.ready.is_none() && found.url().is_some() {
+            given = self.given_by_feed(found, &target, options, cancel).await?;
+            config = self.config(options.title.as_deref(), given.ready.as_ref());
+        }
         let same_bytes = self.lock_of(&target.fingerprint.content);
         let _alone = same_bytes.lock().await;
         let lease = match self.claim(&target.source.id, stages).await? {
@@ -374,8 +393,12 @@ impl Indexer {
         let recipe = Recipe {
             config: &config,
             title: options.title.as_deref(),
+            given: given.ready.as_ref(),
             again: None,
         };
+        for complaint in &given.complaints {
+            stages.warn(complaint.as_str());
+        }
         let (target, lease, recipe) = (&target, &lease, &recipe);
         let work = self.keeping(lease, cancel, |cancel| async move {
             let content = &target.fingerprint.content;

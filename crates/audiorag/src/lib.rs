@@ -28,6 +28,7 @@
 //! Your own transcriber, embedder, vector store, reranker or generator takes the place of a configured one
 //! through [`AudioRag::builder`].
 
+pub mod captions;
 pub mod doctor;
 pub mod export;
 pub mod gc;
@@ -40,6 +41,7 @@ pub mod prices;
 pub mod query;
 mod registry;
 pub mod settings;
+pub mod speakers;
 pub mod workdir;
 
 pub use audiorag_core as core;
@@ -240,8 +242,8 @@ impl AudioRag {
         }
         if limits.speakers {
             missing.push(format!(
-                "{name} tells speakers apart within a part of about {} only: in the next one, the same name may be \
-                 somebody else",
+                "{name} tells speakers apart within a part of about {} only: longer recordings have speakers such as \
+                 'speaker 0 (part 2)', and `audiorag speakers merge` makes one of those who are the same",
                 limits.preferred_part
             ));
         }

@@ -392,6 +392,7 @@ pub(crate) fn index_settings(
         },
         chunks: ChunkSettings::new(settings.chunk.target, settings.chunk.max, settings.chunk.overlap)?,
         embedding_batch: settings.embedding.batch,
+        transcript: settings.index.transcript,
         source_concurrency: settings.index.source_concurrency,
         verification: match settings.vector_store.verify_mode {
             VerifyMode::Off => Verification::Off,

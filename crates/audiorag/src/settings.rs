@@ -88,6 +88,18 @@ words! {
 }
 
 words! {
+    /// Whether transcripts that come with recordings are used.
+    TranscriptMode {
+        /// Where there is one; the others are transcribed.
+        Auto = "auto",
+        /// Never: everything is transcribed.
+        Never = "never",
+        /// Only: what comes without one fails, and nothing is transcribed.
+        Only = "only",
+    }
+}
+
+words! {
     /// How strictly vector writes are checked.
     VerifyMode {
         /// Not at all.
@@ -353,6 +365,8 @@ pub struct IndexSettings {
     pub hidden: bool,
     /// How long an interrupted run waits for the parts in flight.
     pub grace: Duration,
+    /// Whether transcripts that come with recordings are used.
+    pub transcript: TranscriptMode,
     /// How long a watcher waits between two looks.
     pub watch_interval: Duration,
 }

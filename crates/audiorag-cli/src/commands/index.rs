@@ -17,7 +17,9 @@ pub(super) async fn run(context: &Context, args: &Index) -> Result<ExitStatus> {
     #[cfg(feature = "local")]
     super::models::ensure(context).await?;
     let audiorag = context.open().await?;
-    let options = options(args);
+    let mut options = options(args);
+    let file = args.given.transcript_file.as_ref();
+    options.transcript_file = file.map(|file| context.cwd.join(file));
     for missing in audiorag.shortcomings()? {
         context.printer.note(missing);
     }
@@ -44,6 +46,7 @@ pub(super) fn options(args: &Index) -> IndexOptions {
         exclude: args.exclude.clone(),
         title: args.title.clone(),
         max_cost: args.max_cost,
+        transcript_file: None,
         min_age: None,
         since: args.since.clone(),
         latest: args.latest,
@@ -215,7 +218,9 @@ fn is_interrupted(failed: &FailedSource) -> bool {
 
 fn indexed(source: &IndexedSource) -> String {
     let mut detail = vec![source.duration.to_string(), count(source.chunks, "chunk")];
-    if source.reused_parts > 0 {
+    if let Some(name) = &source.transcript {
+        detail.push(format!("transcript given: {name}"));
+    } else if source.reused_parts > 0 {
         let all = source.transcribed_parts + source.reused_parts;
         detail.push(format!("{} of {all} parts reused", source.reused_parts));
     }

@@ -20,6 +20,7 @@ mod reindex;
 mod search;
 mod setup;
 mod show;
+mod speakers;
 mod status;
 mod watch;
 
@@ -56,6 +57,10 @@ pub(crate) async fn dispatch(program: Program, command: Command) -> Result<ExitS
         Command::Reindex(args) => {
             let context = program.resolve(BTreeMap::new())?;
             context.logged(Box::pin(reindex::run(&context, &args))).await
+        }
+        Command::Speakers(action) => {
+            let context = program.resolve(BTreeMap::new())?;
+            context.logged(Box::pin(speakers::run(&context, &action))).await
         }
         command => {
             let flags = match &command {
@@ -97,6 +102,7 @@ async fn with_settings(context: &Context, command: Command) -> Result<ExitStatus
         Command::Index(_)
         | Command::Watch(_)
         | Command::Reindex(_)
+        | Command::Speakers(_)
         | Command::Setup(_)
         | Command::Config(_)
         | Command::Decode { .. }

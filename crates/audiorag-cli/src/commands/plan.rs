@@ -87,6 +87,9 @@ fn work(source: &PlannedSource) -> String {
     let (transcribe, embed) = (&source.transcribe, &source.embed);
     let about = |calls: &PlannedCalls| if calls.exact { "" } else { "up to " };
     let mut words = Vec::new();
+    if let Some(name) = &source.transcript {
+        words.push(format!("transcript given: {name}"));
+    }
     let needed = &transcribe.needed.usage;
     if needed.requests > 0 {
         words.push(format!(

@@ -25,6 +25,7 @@ pub(super) async fn run(context: &Context, name: &str) -> Result<ExitStatus> {
                 "artist": media.artist,
                 "album": media.album,
                 "date": media.date,
+                "chapters": json::chapters(&media.chapters),
             })
         });
         let extra = [
@@ -57,7 +58,8 @@ pub(super) async fn run(context: &Context, name: &str) -> Result<ExitStatus> {
     let mut rows = Vec::new();
     let mut row = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            rows.push(vec![format!("{name}:"), value]);
+            let colon = if name.is_empty() { "" } else { ":" };
+            rows.push(vec![format!("{name}{colon}"), value]);
         }
     };
     row("id", Some(source.id.to_string()));
@@ -88,6 +90,10 @@ pub(super) async fn run(context: &Context, name: &str) -> Result<ExitStatus> {
         row("artist", media.artist.clone());
         row("album", media.album.clone());
         row("date", media.date.clone());
+        for (number, chapter) in media.chapters.iter().enumerate() {
+            let name = if number == 0 { "chapters" } else { "" };
+            row(name, Some(format!("{}  {}", chapter.start, chapter.title)));
+        }
     }
     row(
         "content",

@@ -6,7 +6,7 @@ use audiorag_cli::ExitStatus;
 #[tokio::test]
 async fn help_of_every_command() {
     let world = World::new();
-    let commands: [&[&str]; 29] = [
+    let commands: [&[&str]; 33] = [
         &[],
         &["setup"],
         &["index"],
@@ -17,6 +17,10 @@ async fn help_of_every_command() {
         &["show"],
         &["status"],
         &["export"],
+        &["speakers"],
+        &["speakers", "list"],
+        &["speakers", "rename"],
+        &["speakers", "merge"],
         &["delete"],
         &["doctor"],
         &["cache"],

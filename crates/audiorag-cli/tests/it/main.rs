@@ -11,5 +11,6 @@ mod query;
 mod reindex;
 mod settings;
 mod setup;
+mod speakers;
 mod watch;
 mod world;

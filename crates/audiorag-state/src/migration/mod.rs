@@ -2,6 +2,7 @@
 
 mod m20261123_000001_create_tables;
 mod m20261124_000002_record_calls;
+mod m20261125_000003_name_speakers;
 mod m20261126_000004_fetch_sources;
 
 use crate::db::{self, StateOptions, beside, sql};
@@ -25,6 +26,7 @@ impl MigratorTrait for Released {
         vec![
             Box::new(m20261123_000001_create_tables::Migration),
             Box::new(m20261124_000002_record_calls::Migration),
+            Box::new(m20261125_000003_name_speakers::Migration),
             Box::new(m20261126_000004_fetch_sources::Migration),
         ]
     }

@@ -220,7 +220,9 @@ impl Repair<'_> {
         };
         let local = indexer.transcriber.info().vendor == "local" && indexer.embedder.info().vendor == "local";
         let before: serde_json::Value = serde_json::from_str(&live.config_json).unwrap_or_default();
-        let same = indexer.config_json(options_of(&live).title.as_deref()) == before;
+        let is_given = index::given::given_of(&live).is_some();
+        let today = indexer.config_json(options_of(&live).title.as_deref());
+        let same = is_given || index::is_same_but_for_its_source(&before, &today);
         let cached = same && finding.problem != Problem::TranscriptsMissing;
         Ok(match (self.pay || local || cached, same) {
             (true, _) => Verdict::Yes,

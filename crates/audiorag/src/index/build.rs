@@ -1,7 +1,9 @@
 //! From a file, or from parts that are transcribed already, to a revision: the steps that every way of making one
 //! shares.
 
+use super::config::{Config, Shape};
 use super::event::IndexedSource;
+use super::given::{NAMED_BEFORE, Ready};
 use super::identify::{Target, blocking};
 use super::stage::Stages;
 use super::store::{SourceFacts, retire, upsert, verify};
@@ -9,42 +11,16 @@ use super::transcribe::{PartsReport, Transcription};
 use super::{Indexer, SourceOutcome, embed};
 use crate::operation;
 use audiorag_audio::DecodeOptions;
-use audiorag_core::chunking;
-use audiorag_core::id::{ChunkId, ConfigHash, ContentHash, EmbeddingKey, KeyHasher, RevisionId, SourceId};
-use audiorag_core::model::{EmbeddingSpace, Media, SourceStatus, Transcript};
+use audiorag_core::chunking::{self, Surroundings};
+use audiorag_core::id::{ChunkId, ContentHash, EmbeddingKey, RevisionId, SourceId};
+use audiorag_core::model::{Media, SourceStatus, Transcript};
 use audiorag_core::{Error, MediaTime, Result, Stage};
-use audiorag_state::{Lease, NewChunk, RevisionFacts, RevisionPlan};
-use serde_json::{Value, json};
+use audiorag_state::{Lease, NewChunk, RevisionFacts};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How often a run looks whether another process is done with the same recording.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-
-/// The settings that shape a revision.
-#[derive(Clone, Debug)]
-pub(crate) struct Config {
-    pub(crate) hash: ConfigHash,
-    pub(crate) json: Value,
-}
-
-impl Config {
-    pub(crate) fn new(json: Value) -> Self {
-        // serde_json keeps object keys sorted, so equal settings give equal text.
-        let hash = ConfigHash::from_stored(KeyHasher::new("config/1").text(&json.to_string()).finish());
-        Self { hash, json }
-    }
-
-    /// What a revision of `content` is begun with.
-    pub(crate) fn plan(&self, content: &ContentHash, space: &EmbeddingSpace) -> RevisionPlan {
-        RevisionPlan {
-            content: content.clone(),
-            config: self.hash.clone(),
-            config_json: self.json.to_string(),
-            space: space.clone(),
-        }
-    }
-}
 
 /// How a revision is made from a file.
 #[derive(Clone, Debug)]
@@ -53,6 +29,8 @@ pub(crate) struct Recipe<'a> {
     pub(crate) config: &'a Config,
     /// The title that the user gave.
     pub(crate) title: Option<&'a str>,
+    /// The transcript that takes the place of speech-to-text.
+    pub(crate) given: Option<&'a Ready>,
     /// Set to transcribe again what was transcribed before: for which generation.
     pub(crate) again: Option<u64>,
 }
@@ -117,39 +95,55 @@ impl Indexer {
             .update_media(lease, &target.fingerprint, &media, Some(&title))
             .await?;
         let content = &target.fingerprint.content;
-        let (generation, open) = if recipe.again.is_some() {
+        let live = state.live_revision(source_id).await?;
+        let live = live.filter(|live| live.content == *content && recipe.again.is_none());
+        let kept = self.kept(recipe.config, live.as_ref()).await?;
+        let config = match (&kept, &live) {
+            (Some(_), Some(live)) => &recipe.config.keeping(live),
+            _ => recipe.config,
+        };
+        let is_given = recipe.given.is_some() || kept.is_some();
+        let (generation, open) = if recipe.again.is_some() || is_given {
             (recipe.again, None)
         } else {
             let inherited = self.inherited(Some(source_id), content).await?;
             let open = self.open_request(source_id, content, inherited).await?;
             (inherited, open)
         };
-        let plan = recipe
-            .config
+        let names = state.speaker_names(source_id).await?;
+        let plan = config
             .of_generation(generation)
+            .shaped(&Shape::new(&media, &names))
             .plan(content, self.embedder.space());
         let revision = state.begin_revision_beside(lease, &plan, open).await?;
 
         // Loading takes more memory for a moment than the loaded model: better now than beside the transcriber.
         self.warm.get_or_init(|| self.embedder.warm_up()).await;
-        state.set_status(lease, SourceStatus::Transcribing).await?;
-        self.wait_for_equal(content, revision, stages, cancel).await?;
-        let transcription = Transcription {
-            state,
-            transcriber: &self.transcriber,
-            settings: &self.settings.speech,
-            lease,
-            revision,
-            target,
-            generation,
-            again: recipe.again.is_some(),
+        let parts = if let Some(ready) = recipe.given {
+            self.take_given(lease, revision, target, &media, ready, stages)
+                .await?
+        } else if let Some(part) = &kept {
+            self.take_part(lease, revision, part, stages).await?
+        } else {
+            state.set_status(lease, SourceStatus::Transcribing).await?;
+            self.wait_for_equal(content, revision, stages, cancel).await?;
+            let transcription = Transcription {
+                state,
+                transcriber: &self.transcriber,
+                settings: &self.settings.speech,
+                lease,
+                revision,
+                target,
+                generation,
+                again: recipe.again.is_some(),
+            };
+            stages
+                .run(
+                    Stage::Transcribe,
+                    transcription.run(media.duration, stages, cancel),
+                )
+                .await?
         };
-        let parts = stages
-            .run(
-                Stage::Transcribe,
-                transcription.run(media.duration, stages, cancel),
-            )
-            .await?;
         state.set_status(lease, SourceStatus::Transcribed).await?;
 
         let draft = Draft {
@@ -170,7 +164,8 @@ impl Indexer {
             )
             .await?;
         self.retire_replaced(stages).await?;
-        Ok(outcome(draft, filled, parts))
+        let name = recipe.given.map(|ready| ready.name.as_str());
+        Ok(outcome(draft, filled, parts).with_transcript(name.or(is_given.then_some(NAMED_BEFORE))))
     }
 
     /// Waits while another process transcribes the same bytes under another name: its transcripts serve both.
@@ -285,7 +280,12 @@ impl Indexer {
         header: Option<&str>,
         media: &Media,
     ) -> Vec<NewChunk> {
-        chunking::chunk(transcript, &self.settings.chunks, header, media.date.as_deref())
+        let surroundings = Surroundings {
+            title: header,
+            date: media.date.as_deref(),
+            chapters: &media.chapters,
+        };
+        chunking::chunk(transcript, &self.settings.chunks, surroundings)
             .into_iter()
             .map(|chunk| NewChunk {
                 id: ChunkId::of(source_id, revision, chunk.index, chunk.span, &chunk.text),
@@ -318,20 +318,6 @@ impl Indexer {
         let retiring = retire(&self.state, &self.store, self.embedder.space());
         stages.run(Stage::Retire, retiring).await
     }
-
-    /// The settings that shape a revision, as data.
-    pub(crate) fn config_json(&self, title: Option<&str>) -> Value {
-        json!({
-            "audio": self.settings.speech.audio_fingerprint(),
-            "transcriber": self.transcriber.info().fingerprint(),
-            "language": self.settings.speech.language,
-            "prompt": self.settings.speech.prompt,
-            "chunking": self.settings.chunks.fingerprint(),
-            "embedder": self.embedder.info().fingerprint(),
-            "space": self.embedder.space().fingerprint(),
-            "title": title,
-        })
-    }
 }
 
 /// What is reported of a revision that is searchable now.
@@ -356,6 +342,7 @@ pub(super) fn report(draft: Draft<'_>, filled: Filled, parts: PartsReport) -> In
         embedded_chunks: filled.embedded,
         reused_embeddings: filled.chunks - filled.embedded,
         suspicious_segments: filled.suspicious,
+        transcript: None,
     }
 }
 

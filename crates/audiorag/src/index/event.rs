@@ -98,6 +98,16 @@ pub enum SourceOutcome {
     Failed(FailedSource),
 }
 
+impl SourceOutcome {
+    /// The same, with where the transcript came from when it was given.
+    pub(crate) fn with_transcript(mut self, name: Option<&str>) -> Self {
+        if let Self::Indexed(source) | Self::Empty(source) | Self::Prepared(source) = &mut self {
+            source.transcript = name.map(str::to_owned);
+        }
+        self
+    }
+}
+
 /// A source that was worked through.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IndexedSource {
@@ -123,6 +133,8 @@ pub struct IndexedSource {
     pub reused_embeddings: usize,
     /// Segments kept in the transcript but left out of the index, because they look invented.
     pub suspicious_segments: usize,
+    /// Where the transcript came from, when it was given and not made.
+    pub transcript: Option<String>,
 }
 
 /// A source that needed nothing.

@@ -6,7 +6,7 @@
 //! is made of the source.
 
 use super::Indexer;
-use super::build::Config;
+use super::config::Config;
 use audiorag_core::id::{ContentHash, RevisionId, SourceId};
 use audiorag_core::{ErrorKind, Result};
 use audiorag_state::{RevisionRecord, SourceRecord};
@@ -20,14 +20,7 @@ const GENERATION: &str = "retranscribe";
 impl Config {
     /// The same settings, for parts of this generation.
     pub(crate) fn of_generation(&self, generation: Option<u64>) -> Self {
-        let mut json = self.json.clone();
-        if let Value::Object(json) = &mut json {
-            match generation {
-                Some(generation) => json.insert(GENERATION.to_owned(), generation.into()),
-                None => json.remove(GENERATION),
-            };
-        }
-        Self::new(json)
+        self.with(GENERATION, generation.map(Value::from))
     }
 }
 

@@ -1,8 +1,7 @@
 //! Which source is this, and does anything have to be done?
 
-use super::build::Config;
+use super::config::{Config, Shape};
 use super::discover::Found;
-use super::generation::generation_of;
 use audiorag_core::id::{ContentHash, SourceId};
 use audiorag_core::model::{Fingerprint, Media, SourceStatus};
 use audiorag_core::{Error, Locator, Result};
@@ -124,10 +123,11 @@ pub(crate) async fn is_current(
     content: &ContentHash,
     config: &Config,
 ) -> Result<bool> {
-    let live = state.live_revision(&source.id).await?;
-    Ok(live.is_some_and(|live| {
-        live.content == *content && live.config == config.of_generation(generation_of(&live)).hash
-    }))
+    let Some(live) = state.live_revision(&source.id).await? else {
+        return Ok(false);
+    };
+    let shape = Shape::of(state, source).await?;
+    Ok(live.content == *content && live.config == config.as_of(&live, &shape).hash)
 }
 
 /// Whether the last run that worked on the source also said how it ended. One that was killed, or that failed

@@ -43,6 +43,11 @@ impl Web {
         Err(missing(url))
     }
 
+    #[expect(clippy::unused_async, reason = "the interface of the module it stands for")]
+    pub(super) async fn document(&self, url: &str, _: &CancellationToken) -> Result<Vec<u8>> {
+        Err(missing(url))
+    }
+
     #[expect(clippy::unused_self, reason = "the interface of the module it stands for")]
     pub(super) const fn done_with(&self, _: &str) {}
 }

@@ -4,18 +4,20 @@
 //! can be sent. One of which parts are stored is decoded and split as in the run itself, so that what the stored
 //! transcripts save is exact.
 
-use super::build::Config;
+use super::config::Config;
 use super::discover::{Found, Input, Selection};
 use super::event::FailedSource;
+use super::given::NAMED_BEFORE;
 use super::identify::{self, Look};
 use super::{IndexOptions, Indexer, blocking};
 use crate::prices::Prices;
+use crate::settings::TranscriptMode;
 use audiorag_audio::PartReader;
 use audiorag_core::budget::Amounts;
 use audiorag_core::capability::{ProviderInfo, Usage};
-use audiorag_core::chunking;
+use audiorag_core::chunking::{self, Surroundings};
 use audiorag_core::id::{ContentHash, EmbeddingKey, PartKey, SourceId};
-use audiorag_core::model::{Chunk, Media};
+use audiorag_core::model::{Chunk, Media, Transcript};
 use audiorag_core::transcript::assemble;
 use audiorag_core::{MediaTime, Money, Result, Span, Stage};
 use std::collections::HashSet;
@@ -51,6 +53,8 @@ pub struct PlannedSource {
     pub stages: Vec<Stage>,
     /// Its length as its headers say, or as decoded.
     pub duration: Option<MediaTime>,
+    /// The transcript that would be used in place of speech-to-text.
+    pub transcript: Option<String>,
     /// What speech-to-text would be sent.
     pub transcribe: PlannedCalls,
     /// What would be embedded.
@@ -100,6 +104,7 @@ impl PlannedSource {
             skipped: Some(reason),
             stages: Vec::new(),
             duration: None,
+            transcript: None,
             transcribe: PlannedCalls::none(),
             embed: PlannedCalls::none(),
         }
@@ -166,7 +171,9 @@ impl Indexer {
         // A second copy of the same bytes costs nothing once the first one is indexed.
         let mut planned: HashSet<ContentHash> = HashSet::new();
         let cancel = CancellationToken::new();
-        for item in self.discover(inputs, selection, options, &cancel).await? {
+        let found = self.discover(inputs, selection, options, &cancel).await?;
+        super::given::refuse_several(options, found.len())?;
+        for item in found {
             let outcome = match &item {
                 Ok(found) => self.plan_source(found, options, prices, &mut planned).await,
                 Err(error) => {
@@ -194,12 +201,13 @@ impl Indexer {
         prices: &Prices,
         planned: &mut HashSet<ContentHash>,
     ) -> Result<PlannedSource> {
-        let config = Config::new(self.config_json(options.title.as_deref()));
+        let given = self.given(&found.locator, options).await?.ready;
+        let config = self.config(options.title.as_deref(), given.as_ref());
         if found.url().is_some() {
             return self.plan_download(found, &config, options.force, prices).await;
         }
         let look = identify::look(&self.state, found, &config, options.force).await?;
-        let (source_id, path, content) = match look {
+        let (known, path, content) = match look {
             Look::Unchanged(source, reason) => {
                 return Ok(PlannedSource::skipped(found, Some(source.id), reason));
             }
@@ -207,8 +215,9 @@ impl Indexer {
                 known,
                 path,
                 fingerprint,
-            } => (known.map(|known| known.id), path, fingerprint.content),
+            } => (known, path, fingerprint.content),
         };
+        let source_id = known.map(|known| known.id);
         let media = {
             let (path, decode) = (path.clone(), self.settings.speech.decode.clone());
             blocking(move || audiorag_audio::probe_with(&path, &decode)).await?
@@ -226,15 +235,61 @@ impl Indexer {
                 Stage::Publish,
             ],
             duration: media.duration,
+            transcript: None,
             transcribe: PlannedCalls::none(),
             embed: PlannedCalls::none(),
         };
-        if !planned.insert(content.clone()) {
+        let live = match &source.source_id {
+            Some(id) => self.state.live_revision(id).await?,
+            None => None,
+        };
+        let live = live.filter(|live| live.content == content);
+        let ready = given
+            .as_ref()
+            .map(|ready| (ready.name.clone(), ready.transcript(&media)));
+        let given = match (ready, &live) {
+            (Some(ready), _) => Some(ready),
+            (None, Some(live)) if self.kept(&config, Some(live)).await?.is_some() => {
+                Some((NAMED_BEFORE.to_owned(), self.state.transcript(live.id).await?))
+            }
+            _ => None,
+        };
+        if let Some((name, transcript)) = given {
+            source.embed = self
+                .embedding_stored(prices, &transcript, &media, options)
+                .await?;
+            source.duration = Some(transcript.duration);
+            source.transcript = Some(name);
+            source.stages.retain(|stage| *stage != Stage::Split);
+        } else if !planned.insert(content.clone()) {
             let whole = self.whole(media.duration.unwrap_or_default());
             source.transcribe = self.transcription(prices, Usage::default(), whole, false);
             return Ok(source);
+        } else {
+            self.plan_speech(&mut source, &path, &content, &media, options, prices)
+                .await?;
         }
-        let stored = self.state.stored_parts(&content).await?;
+        if source.transcribe.needed.usage.requests > 0 {
+            source.stages.insert(2, Stage::Transcribe);
+        }
+        if source.embed.needed.usage.requests > 0 {
+            let before = source.stages.iter().position(|stage| *stage == Stage::Store);
+            source.stages.insert(before.unwrap_or_default(), Stage::Embed);
+        }
+        Ok(source)
+    }
+
+    /// What speech-to-text and embedding would be sent for a recording.
+    async fn plan_speech(
+        &self,
+        source: &mut PlannedSource,
+        path: &std::path::Path,
+        content: &ContentHash,
+        media: &Media,
+        options: &IndexOptions,
+        prices: &Prices,
+    ) -> Result<()> {
+        let stored = self.state.stored_parts(content).await?;
         if stored.is_empty() {
             let whole = self.whole(media.duration.unwrap_or_default());
             source.transcribe = self.transcription(prices, whole, Usage::default(), false);
@@ -242,7 +297,7 @@ impl Indexer {
             source.embed = self.embedding_of(prices, speech);
         } else {
             let (parts, duration) = self
-                .split(&path, &content, source.source_id.as_ref(), &stored)
+                .split(path, content, source.source_id.as_ref(), &stored)
                 .await?;
             source.duration = Some(duration);
             let mut needed = Usage::default();
@@ -258,21 +313,14 @@ impl Indexer {
             }
             source.transcribe = self.transcription(prices, needed, saved, true);
             source.embed = if needed.requests == 0 {
-                self.embedding_stored(prices, &parts, duration, &media, options)
-                    .await?
+                let transcript = self.stored_transcript(&parts, duration).await?;
+                self.embedding_stored(prices, &transcript, media, options).await?
             } else {
                 // What is stored of it may not have been embedded yet either.
                 self.embedding_of(prices, needed.audio.saturating_add(saved.audio))
             };
         }
-        if source.transcribe.needed.usage.requests > 0 {
-            source.stages.insert(2, Stage::Transcribe);
-        }
-        if source.embed.needed.usage.requests > 0 {
-            let before = source.stages.iter().position(|stage| *stage == Stage::Store);
-            source.stages.insert(before.unwrap_or_default(), Stage::Embed);
-        }
-        Ok(source)
+        Ok(())
     }
 
     /// A recording that is not here: what is known of it is what a feed says, or what the last download was.
@@ -318,9 +366,21 @@ impl Indexer {
                 Stage::Publish,
             ],
             duration,
+            transcript: None,
             transcribe: self.transcription(prices, self.whole(length), Usage::default(), false),
             embed: self.embedding_of(prices, length),
         };
+        let offered = found
+            .remote
+            .as_ref()
+            .is_some_and(|remote| !remote.transcripts.is_empty());
+        if offered && self.settings.transcript != TranscriptMode::Never {
+            source.transcript = Some("the feed's, if it can be read".to_owned());
+            source.transcribe = PlannedCalls::none();
+            source
+                .stages
+                .retain(|stage| !matches!(stage, Stage::Split | Stage::Transcribe));
+        }
         if duration.is_none() {
             // Nobody knows before it is here.
             source.transcribe.needed.cost = None;
@@ -374,15 +434,8 @@ impl Indexer {
         PlannedCalls::priced(prices, self.embedder.info(), needed, Usage::default(), true)
     }
 
-    /// The embedding of a transcript that is stored: what is missing is known text by text.
-    async fn embedding_stored(
-        &self,
-        prices: &Prices,
-        parts: &[Part],
-        duration: MediaTime,
-        media: &Media,
-        options: &IndexOptions,
-    ) -> Result<PlannedCalls> {
+    /// The transcript that stored parts make.
+    async fn stored_transcript(&self, parts: &[Part], duration: MediaTime) -> Result<Transcript> {
         let mut transcripts = Vec::with_capacity(parts.len());
         for part in parts {
             let transcript = match &part.key {
@@ -391,9 +444,30 @@ impl Indexer {
             };
             transcripts.push((part.span, transcript));
         }
-        let transcript = assemble(transcripts.iter().map(|(span, part)| (*span, part)), duration);
+        Ok(assemble(
+            transcripts.iter().map(|(span, part)| (*span, part)),
+            duration,
+        ))
+    }
+
+    /// The embedding of a transcript that is known: what is missing is known text by text.
+    async fn embedding_stored(
+        &self,
+        prices: &Prices,
+        transcript: &Transcript,
+        media: &Media,
+        options: &IndexOptions,
+    ) -> Result<PlannedCalls> {
         let title = options.title.as_deref().or(media.title.as_deref());
-        let chunks = chunking::chunk(&transcript, &self.settings.chunks, title, media.date.as_deref());
+        let chunks = chunking::chunk(
+            transcript,
+            &self.settings.chunks,
+            Surroundings {
+                title,
+                date: media.date.as_deref(),
+                chapters: &media.chapters,
+            },
+        );
         let texts: Vec<String> = chunks.iter().map(Chunk::embedded_text).collect();
         let keys: Vec<EmbeddingKey> = texts
             .iter()

@@ -8,10 +8,12 @@ mod plan;
 
 pub use plan::{ReindexPlan, ReindexedSource};
 
-use super::build::{Config, Draft, Filled, Recipe, outcome, report};
+use super::build::{Draft, Filled, Recipe, outcome, report};
+use super::config::{Config, Shape, read_config, title_of};
 use super::discover::{Copy, Remote};
 use super::event::{IndexEvent, IndexObserver, IndexReport, SourceOutcome};
 use super::generation::{Requests, generation_of};
+use super::given::{GIVEN, given_of};
 use super::identify::{self, Target, blocking};
 use super::stage::Stages;
 use super::store::retire_everywhere;
@@ -22,7 +24,6 @@ use audiorag_core::id::{OperationId, RevisionId, SourceId};
 use audiorag_core::model::{Fingerprint, SourceStatus};
 use audiorag_core::{Error, ErrorKind, Locator, Money, Result, Stage};
 use audiorag_state::{Lease, Outcome, RevisionRecord, SourceRecord, Switch};
-use serde_json::Value;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
@@ -193,6 +194,7 @@ impl Indexer {
             return Ok(stages.skipped(&source.id, NOT_INDEXED));
         };
         let outcome = match job {
+            Job::Retranscribe(_) if given_of(&live).is_some() => Ok(stages.skipped(&source.id, GIVEN)),
             Job::Retranscribe(requests) => {
                 self.retranscribe(source, &live, requests.of(&source.id), stages, cancel)
                     .await
@@ -219,7 +221,7 @@ impl Indexer {
         cancel: &CancellationToken,
     ) -> Result<SourceOutcome> {
         let is_reembed = matches!(job, Job::Reembed);
-        if identify::is_settled(source) && self.is_made(live, is_reembed)? {
+        if identify::is_settled(source) && self.is_made(live, source, is_reembed).await? {
             return Ok(stages.skipped(&source.id, "unchanged"));
         }
         let same_bytes = self.lock_of(&live.content);
@@ -235,7 +237,7 @@ impl Indexer {
                 let Some(live) = self.state.live_revision(&source.id).await? else {
                     return Ok(stages.skipped(&source.id, NOT_INDEXED));
                 };
-                if self.is_made(&live, is_reembed)? {
+                if self.is_made(&live, source, is_reembed).await? {
                     // An earlier run ended between the commit that counts and saying so.
                     identify::settle(&self.state, held).await?;
                     return Ok(stages.skipped(&source.id, "unchanged"));
@@ -257,7 +259,7 @@ impl Indexer {
         cancel: &CancellationToken,
     ) -> Result<SourceOutcome> {
         let state = &self.state;
-        let config = self.config_like(live)?;
+        let config = self.config_like(live, source).await?;
         let plan = config.plan(&live.content, self.embedder.space());
         let open = self
             .open_request(&source.id, &live.content, generation_of(live))
@@ -361,6 +363,7 @@ impl Indexer {
         let recipe = Recipe {
             config: &config,
             title: title.as_deref(),
+            given: None,
             again: Some(request),
         };
         let (held, target, recipe) = (&lease, &target, &recipe);
@@ -369,7 +372,11 @@ impl Indexer {
                 let live = self.state.live_revision(&source.id).await?;
                 if let Some(live) = live
                     && live.content == target.fingerprint.content
-                    && live.config == recipe.config.of_generation(generation_of(&live)).hash
+                    && live.config
+                        == recipe
+                            .config
+                            .as_of(&live, &Shape::of(&self.state, source).await?)
+                            .hash
                     && self.is_done(&live, request).await?
                 {
                     identify::settle(&self.state, held).await?;
@@ -417,7 +424,9 @@ impl Indexer {
                 continue;
             }
             let title = title_of(&Config::new(read_config(&live)?));
-            let config = Config::new(self.config_json(title.as_deref())).of_generation(Some(request));
+            let config = Config::new(self.config_json(title.as_deref()))
+                .of_generation(Some(request))
+                .shaped(&Shape::of(&self.state, source).await?);
             let stages = Stages::new("", &());
             let Ok(lease) = self.claim(&source.id, stages).await? else {
                 continue;
@@ -434,7 +443,7 @@ impl Indexer {
 
     /// Whether a request to transcribe again has nothing to do for a live revision.
     async fn is_done(&self, live: &RevisionRecord, request: u64) -> Result<bool> {
-        if generation_of(live) >= Some(request) {
+        if generation_of(live) >= Some(request) || given_of(live).is_some() {
             return Ok(true);
         }
         let parts = self.state.parts_of(live.id).await?;
@@ -442,23 +451,9 @@ impl Indexer {
     }
 
     /// Whether a revision is what would be made of its parts today. A switch of models is about the model alone.
-    fn is_made(&self, live: &RevisionRecord, is_reembed: bool) -> Result<bool> {
-        Ok(live.space == *self.embedder.space()
-            && (is_reembed || live.config == self.config_like(live)?.hash))
-    }
-
-    /// The settings of a revision, with today's for what follows the transcript.
-    fn config_like(&self, live: &RevisionRecord) -> Result<Config> {
-        let mut json = read_config(live)?;
-        let today = self.config_json(None);
-        if let (Value::Object(json), Value::Object(today)) = (&mut json, today) {
-            for (name, value) in today {
-                if ["chunking", "embedder", "space"].contains(&name.as_str()) {
-                    json.insert(name, value);
-                }
-            }
-        }
-        Ok(Config::new(json))
+    async fn is_made(&self, live: &RevisionRecord, source: &SourceRecord, is_reembed: bool) -> Result<bool> {
+        let same_space = live.space == *self.embedder.space();
+        Ok(same_space && (is_reembed || live.config == self.config_like(live, source).await?.hash))
     }
 }
 
@@ -485,19 +480,6 @@ fn again(sources: Vec<SourceRecord>) -> Vec<Task> {
         .into_iter()
         .map(|source| Task::Again(Box::new(source)))
         .collect()
-}
-
-fn read_config(revision: &RevisionRecord) -> Result<Value> {
-    serde_json::from_str(&revision.config_json).map_err(|error| {
-        Error::state(format!("the settings of revision {} cannot be read", revision.id))
-            .with_cause(error)
-            .with_hint("run `audiorag index --force` on the source")
-    })
-}
-
-/// The title that the user gave when the revision was made.
-fn title_of(config: &Config) -> Option<String> {
-    config.json.get("title")?.as_str().map(str::to_owned)
 }
 
 fn status_of(live: &RevisionRecord) -> SourceStatus {

@@ -128,6 +128,7 @@ fn hit(chunk: StoredChunk, scores: Scores) -> Hit {
         title: chunk.title,
         locator: chunk.locator,
         span: chunk.span,
+        chapter: chunk.chapter,
         text: chunk.text,
         speakers: chunk.speakers,
         lines: chunk.lines,
@@ -214,6 +215,10 @@ fn join(before: &Hit, after: &Hit) -> Hit {
     let estimated = before.times == TimeQuality::Estimated || after.times == TimeQuality::Estimated;
     Hit {
         span: before.span.union(after.span),
+        chapter: before
+            .chapter
+            .clone()
+            .filter(|name| after.chapter.as_ref() == Some(name)),
         text,
         lines: before.lines.iter().cloned().chain(moved).collect(),
         speakers,
@@ -247,6 +252,7 @@ mod tests {
                 speaker: None,
                 times: TimeQuality::Measured,
             }],
+            chapter: None,
             text,
             speakers: vec![],
             times: TimeQuality::Measured,

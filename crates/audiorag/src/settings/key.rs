@@ -2,7 +2,9 @@
 
 use super::kind::Kind;
 use super::vendor::{Capability, VendorKey};
-use super::{BudgetPolicy, LogFormat, LogLevel, ModelRoute, PullConsent, VectorIdFormat, VerifyMode};
+use super::{
+    BudgetPolicy, LogFormat, LogLevel, ModelRoute, PullConsent, TranscriptMode, VectorIdFormat, VerifyMode,
+};
 
 /// What a setting is when nobody sets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -284,6 +286,12 @@ settings! {
     /// Whether files and folders whose names start with a dot are taken.
     IndexHidden = "index.hidden":
         Kind::Flag, Fallback::Value("false");
+    /// Whether a transcript that lies beside a recording is indexed in place of speech-to-text, at no cost: `auto` where
+    /// there is one that can be read, `never`, or `only`, which transcribes nothing and fails recordings without one.
+    /// `talk.mp3` comes with `talk.mp3.EXT`, `talk.EXT` or `talk.TAG.EXT`, where `EXT` is `json`, `vtt`, `srt` or `tsv` and
+    /// `TAG` a language such as `en`; the first of these that is there counts.
+    IndexTranscript = "index.transcript":
+        Kind::Choice(TranscriptMode::NAMES), Fallback::Value("auto");
     /// Seconds that an interrupted run waits for the parts in flight, which are then stored; after that they are
     /// dropped.
     IndexGraceSeconds = "index.grace_seconds":

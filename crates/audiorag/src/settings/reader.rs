@@ -6,7 +6,9 @@ use super::kind::{self, Kind};
 use super::resolve::{Entry, Origin};
 use super::sources::{Sources, Violation, Written};
 use super::vendor::{VendorKey, VendorSettings};
-use super::{BudgetPolicy, LogFormat, LogLevel, ModelRoute, PullConsent, VectorIdFormat, VerifyMode};
+use super::{
+    BudgetPolicy, LogFormat, LogLevel, ModelRoute, PullConsent, TranscriptMode, VectorIdFormat, VerifyMode,
+};
 use audiorag_core::{MediaTime, Result, Secret};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -467,6 +469,7 @@ word!(
     BudgetPolicy,
     ModelRoute,
     PullConsent,
+    TranscriptMode,
     VectorIdFormat,
     VerifyMode,
     LogLevel,

@@ -7,8 +7,8 @@ use super::sources::{Layers, Sources, Violation};
 use super::{
     ChunkSettings, DatabaseSettings, DecodeSettings, EmbeddingSettings, FetchSettings, GcSettings,
     GenerationSettings, HttpSettings, IndexSettings, LogFormat, LogLevel, LogSettings, ModelRoute,
-    ModelSettings, PullConsent, RerankerSettings, RetrievalSettings, Settings, SttSettings, VectorIdFormat,
-    VectorStoreSettings, VerifyMode,
+    ModelSettings, PullConsent, RerankerSettings, RetrievalSettings, Settings, SttSettings, TranscriptMode,
+    VectorIdFormat, VectorStoreSettings, VerifyMode,
 };
 use audiorag_core::retry::RetryPolicy;
 use audiorag_core::{Error, Result};
@@ -185,6 +185,7 @@ impl Reader<'_> {
                 follow_links: self.flag(Key::IndexFollowLinks, false),
                 hidden: self.flag(Key::IndexHidden, false),
                 grace: self.duration(Key::IndexGraceSeconds),
+                transcript: self.word(Key::IndexTranscript, TranscriptMode::parse, TranscriptMode::Auto),
                 watch_interval: self.age(Key::WatchInterval),
             },
             decode: DecodeSettings {

@@ -6,7 +6,7 @@ use audiorag::doctor::RepairOptions;
 use audiorag::index::{IndexEvent, IndexObserver, IndexOptions, IndexReport, Input, Reindex, ReindexOptions};
 use audiorag::query::QueryOptions;
 use audiorag::settings::{Key, Settings, Sources};
-use audiorag::state::{CacheKind, failpoint};
+use audiorag::state::{CacheKind, SpeakerName, failpoint};
 use audiorag::{AudioRag, CancellationToken, Error, Providers, Result};
 use audiorag_core::Stage;
 use audiorag_core::capability::VectorStore;
@@ -233,6 +233,12 @@ impl Case {
             }
         }
         audiorag.state().clear_cache(CacheKind::All).await?;
+        let name = SpeakerName {
+            source: None,
+            label: "speaker 1".to_owned(),
+            name: Some("Ada".to_owned()),
+        };
+        audiorag.state().name_speakers(&[name]).await?;
         let found = audiorag.search("harbour", QueryOptions::default()).await?;
         match found.degraded.first() {
             Some(degraded) => Err(Error::unavailable(degraded.clone())),

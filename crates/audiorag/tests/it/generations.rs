@@ -17,6 +17,7 @@ const FORCE: IndexOptions = IndexOptions {
     exclude: Vec::new(),
     title: None,
     max_cost: None,
+    transcript_file: None,
 };
 
 /// A place that works on one part after the other, whose speech-to-text hears `words` everywhere.

@@ -10,11 +10,13 @@ mod drift;
 mod ending;
 mod faults;
 mod generations;
+mod given;
 mod indexing;
 mod model;
 mod reindexing;
 mod repair;
 mod replaced;
+mod speakers;
 mod spending;
 mod support;
 #[cfg(feature = "web")]

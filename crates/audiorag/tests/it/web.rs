@@ -235,6 +235,90 @@ async fn a_feed_is_its_episodes_and_only_new_ones_are_fetched() {
 }
 
 #[tokio::test]
+async fn an_episode_with_a_transcript_costs_no_speech_to_text_and_keeps_to_its_chapters() {
+    let (place, shelf) = (place(), Shelf::default());
+    let more = r#"<podcast:chapters url="/chapters.json" type="application/json+chapters"/>
+        <podcast:transcript url="/page.html" type="text/html"/>
+        <podcast:transcript url="/said.srt" type="application/x-subrip"/>
+        <podcast:transcript url="/said.json" type="application/json"/>"#;
+    put(&shelf, "/feed.xml", "f", feed(&item("a", 1, "/a.wav", more)));
+    put(&shelf, "/a.wav", "x", speech(2, 1));
+    let chapters = r#"{"version": "1.2.0", "chapters": [{"startTime": 0, "title": "Greetings"},
+        {"startTime": 3, "title": "The harbour"}]}"#;
+    put(&shelf, "/chapters.json", "c", chapters);
+    // The one that says most is broken, so that the next one counts.
+    put(&shelf, "/said.json", "j", "{\"segments\": [");
+    put(&shelf, "/page.html", "h", "<p>Hello</p>");
+    let said = "1\n00:00:00,500 --> 00:00:02,000\nAda: Good morning.\n\n\
+                2\n00:00:03,500 --> 00:00:05,000\nGrace: The harbour is closed.\n";
+    put(&shelf, "/said.srt", "s", said);
+    let server = server(&shelf).await;
+    let url = server.url("/feed.xml");
+    let audiorag = place.open().await;
+    let plan = audiorag
+        .plan(vec![Input::Uri(url.clone())], IndexOptions::default())
+        .await
+        .unwrap();
+    assert!(plan.sources[0].transcript.is_some() && plan.sources[0].transcribe.needed.usage.requests == 0);
+    let report = index(&audiorag, &url, IndexOptions::default()).await;
+    assert_eq!(
+        report.indexed[0].transcript.as_deref(),
+        Some(server.url("/said.srt").as_str()),
+        "{report:?}"
+    );
+    let hits = audiorag
+        .search(
+            "when is the harbour closed?",
+            audiorag::query::QueryOptions::default(),
+        )
+        .await
+        .unwrap()
+        .hits;
+    // Half a minute is in a chunk otherwise.
+    let chapters: Vec<_> = hits
+        .iter()
+        .map(|hit| (hit.chapter.as_deref(), hit.speakers.join(",")))
+        .collect();
+    assert!(
+        chapters.contains(&(Some("The harbour"), "Grace".to_owned())),
+        "{hits:?}"
+    );
+    assert!(
+        chapters.contains(&(Some("Greetings"), "Ada".to_owned())),
+        "{hits:?}"
+    );
+    let source = &audiorag.state().list_sources().await.unwrap()[0];
+    let live = audiorag.state().live_revision(&source.id).await.unwrap().unwrap();
+    let headers: Vec<_> = audiorag.state().chunks_of(live.id).await.unwrap();
+    assert_eq!(
+        headers[1].header.as_deref(),
+        Some("Episode a - 2026-01-01 - The harbour - Grace")
+    );
+    let markdown = audiorag::export::render(
+        audiorag::export::Format::Markdown,
+        source,
+        &audiorag.transcript(source).await.unwrap(),
+    );
+    assert!(
+        markdown.contains("## 00:03 The harbour\n\n**[00:03] Grace:**"),
+        "{markdown}"
+    );
+
+    // Nothing is fetched for what did not change, and what was given stays.
+    let before = server.requests().len();
+    assert_eq!(
+        index(&audiorag, &url, IndexOptions::default())
+            .await
+            .skipped
+            .len(),
+        1
+    );
+    assert_eq!(server.requests().len(), before + 1, "the feed alone");
+    assert_eq!(place.transcriber.script().calls(), 0);
+    assert_eq!(audiorag.check().await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn what_cannot_be_fetched_is_told_and_the_rest_goes_on() {
     let (place, shelf) = (place(), Shelf::default());
     put(&shelf, "/good.wav", "x", speech(2, 1));

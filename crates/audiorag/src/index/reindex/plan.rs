@@ -1,6 +1,7 @@
 //! What a run would do and cost, without doing any of it.
 
 use super::super::Indexer;
+use super::super::given::{GIVEN, given_of};
 use super::super::plan::PlannedCalls;
 use super::{NOT_INDEXED, Reindex, ReindexOptions, title_of};
 use crate::prices::Prices;
@@ -105,7 +106,9 @@ impl Indexer {
                 Some(live) if options.what == Reindex::Retranscribe => {
                     let request = requests.of(&source.id);
                     planned.chunks = live.chunk_count as usize;
-                    if self.is_done(&live, request).await? {
+                    if given_of(&live).is_some() {
+                        planned.skip = Some(GIVEN.to_owned());
+                    } else if self.is_done(&live, request).await? {
                         planned.skip = Some("nobody speaks, or transcribed again already".to_owned());
                     } else {
                         let needed = self.parts_to_do(&live, request).await?;
@@ -113,7 +116,9 @@ impl Indexer {
                         planned.embed = self.embedding_of(prices, needed.audio);
                     }
                 }
-                Some(live) if self.is_made(&live, is_reembed)? => planned.skip = Some("unchanged".to_owned()),
+                Some(live) if self.is_made(&live, &source, is_reembed).await? => {
+                    planned.skip = Some("unchanged".to_owned());
+                }
                 Some(live) => self.plan_remake(&source, &live, prices, &mut planned).await?,
             }
             plan.sources.push(planned);
@@ -147,7 +152,7 @@ impl Indexer {
         let mut transcript = self.state.transcript(live.id).await?;
         transcript.duration = live.duration;
         let media = source.media.clone().unwrap_or_default();
-        let header = title_of(&self.config_like(live)?).or_else(|| media.title.clone());
+        let header = title_of(&self.config_like(live, source).await?).or_else(|| media.title.clone());
         let chunks = self.cut(&transcript, &source.id, live.id, header.as_deref(), &media);
         let keys: Vec<_> = chunks.iter().map(|new| new.embedding_key.clone()).collect();
         let known = self.state.cached_embeddings(&keys).await?;
