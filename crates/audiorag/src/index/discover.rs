@@ -72,6 +72,17 @@ pub(super) struct Remote {
     pub(super) before: Option<String>,
     /// Where its list of chapters is.
     pub(super) chapters_url: Option<String>,
+    /// The transcripts that the feed offers.
+    pub(super) transcripts: Vec<Offered>,
+}
+
+/// A transcript that a feed offers.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Offered {
+    pub(super) url: String,
+    /// Such as `text/vtt`, in lower case.
+    pub(super) media_type: Option<String>,
+    pub(super) language: Option<String>,
 }
 
 impl Found {

@@ -5,7 +5,7 @@
 //! transcript of a single part that is the whole recording, and from there on nothing is special about it.
 
 use super::config::Config;
-use super::discover::Found;
+use super::discover::{Found, Offered};
 use super::event::IndexEvent;
 use super::identify::{Target, blocking};
 use super::stage::Stages;
@@ -218,15 +218,25 @@ impl Indexer {
             return Ok(Choice::default());
         }
         let remote = found.remote.as_deref();
+        let asked = self.settings.speech.language.clone();
+        let language = remote
+            .and_then(|remote| remote.said.as_ref()?.language.clone())
+            .or_else(|| asked.clone());
         let mut links: Vec<_> = remote
             .map(|remote| remote.transcripts.iter().collect())
             .unwrap_or_default();
-        links.sort_by_key(|(url, media_type)| preference(url, media_type.as_deref()));
-        let language = remote
-            .and_then(|remote| remote.said.as_ref()?.language.clone())
-            .or_else(|| self.settings.speech.language.clone());
+        // A translation is no transcript of what is said: one in the language of the episode comes first.
+        let wanted = asked.or_else(|| language.clone());
+        links.sort_by_key(|link: &&Offered| {
+            let translated = link.language.as_deref().zip(wanted.as_deref());
+            let translated = translated.is_some_and(|(its, wanted)| primary(its) != primary(wanted));
+            (translated, preference(&link.url, link.media_type.as_deref()))
+        });
         let mut choice = Choice::default();
-        for (url, _) in links {
+        for Offered {
+            url, language: its, ..
+        } in links
+        {
             let fetched = self.web.document(url, cancel).await;
             if cancel.is_cancelled() {
                 return Err(Error::cancelled("interrupted while a transcript was fetched"));
@@ -236,7 +246,7 @@ impl Indexer {
                     // What follows may be a key to it.
                     name: url.split(['?', '#']).next().unwrap_or(url).to_owned(),
                     bytes,
-                    language: None,
+                    language: its.clone(),
                     named: true,
                 };
                 Ready::new(given, language.as_deref())
@@ -370,6 +380,11 @@ fn preference(url: &str, media_type: Option<&str>) -> usize {
     let media_type = media_type.unwrap_or_default().to_ascii_lowercase();
     let is = |extension: &&str| media_type.contains(*extension) || url.ends_with(&format!(".{extension}"));
     EXTENSIONS.iter().position(is).unwrap_or(EXTENSIONS.len())
+}
+
+/// The language of a tag without its country: `de` of `de-AT`.
+fn primary(tag: &str) -> String {
+    tag.split(['-', '_']).next().unwrap_or(tag).to_ascii_lowercase()
 }
 
 /// The key of the transcript that a file gives a recording of this length.

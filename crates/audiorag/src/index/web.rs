@@ -5,7 +5,7 @@
 //! half way need not fetch it again. What the server said about its version is kept in the state: a recording that is
 //! unchanged there is not fetched at all.
 
-use super::discover::{Copy, Episodes, Found, Remote};
+use super::discover::{Copy, Episodes, Found, Offered, Remote};
 use super::event::IndexEvent;
 use super::identify::blocking;
 use super::stage::Stages;
@@ -338,8 +338,13 @@ impl Web {
     }
 
     async fn chapters(&self, url: &str, cancel: &CancellationToken) -> Result<Vec<Chapter>> {
+        parse_chapters(&self.document(url, cancel).await?)
+    }
+
+    /// Fetches something small, such as a transcript.
+    pub(super) async fn document(&self, url: &str, cancel: &CancellationToken) -> Result<Vec<u8>> {
         match self.client()?.document(url, None, cancel).await? {
-            Document::Body(body) => parse_chapters(&body.bytes),
+            Document::Body(body) => Ok(body.bytes),
             Document::NotModified => Err(Error::protocol(
                 "the server says that nothing changed since never",
             )),
@@ -405,6 +410,15 @@ async fn described(state: &State, url: &str, feed: &Feed, episode: &Episode) -> 
         item: Some(item),
         said: Some(said),
         chapters_url: episode.chapters_url.clone(),
+        transcripts: episode
+            .transcripts
+            .iter()
+            .map(|link| Offered {
+                url: link.url.clone(),
+                media_type: link.media_type.clone(),
+                language: link.language.clone(),
+            })
+            .collect(),
     };
     Ok(Found::on_the_web(episode.enclosure_url.clone(), remote))
 }
