@@ -407,6 +407,24 @@ pub struct FetchSettings {
     pub cookies: Option<PathBuf>,
     /// The environment it is started with.
     pub environment: Vec<(String, String)>,
+    /// Where buckets are and how to get in.
+    pub buckets: BucketSettings,
+}
+
+/// Where buckets are and how to get in.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct BucketSettings {
+    /// The URL of the service; `None` is Amazon's.
+    pub endpoint: Option<String>,
+    /// Their region; `None` is `us-east-1`, which services other than Amazon's accept.
+    pub region: Option<String>,
+    /// The name of the key. Without it only public buckets can be read.
+    pub access_key_id: Option<String>,
+    /// The key.
+    pub secret_access_key: Option<Secret>,
+    /// The token of a key that was lent.
+    pub session_token: Option<Secret>,
 }
 
 /// When what nobody needs is removed.

@@ -334,6 +334,21 @@ settings! {
     /// internet, separated by commas.
     FetchAllowHosts = "fetch.allow_hosts":
         Kind::Text, Fallback::Unset("none");
+    /// The service that has the buckets of `s3://` URLs.
+    FetchS3Endpoint = "fetch.s3_endpoint", also ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]:
+        Kind::Url, Fallback::Unset("Amazon S3");
+    /// The region of the buckets.
+    FetchS3Region = "fetch.s3_region", also ["AWS_REGION", "AWS_DEFAULT_REGION"]:
+        Kind::Text, Fallback::Unset("us-east-1");
+    /// The name of the key that opens the buckets.
+    FetchS3AccessKeyId = "fetch.s3_access_key_id", also ["AWS_ACCESS_KEY_ID"]:
+        Kind::Text, Fallback::Unset("public buckets only");
+    /// The key that opens the buckets.
+    FetchS3SecretAccessKey = "fetch.s3_secret_access_key", also ["AWS_SECRET_ACCESS_KEY"]:
+        Kind::Secret, Fallback::Unset("public buckets only");
+    /// The token of a key that was lent for a time.
+    FetchS3SessionToken = "fetch.s3_session_token", also ["AWS_SESSION_TOKEN"]:
+        Kind::Secret, Fallback::Unset("none");
     /// The program yt-dlp, which fetches from pages that hold a player rather than a file.
     FetchYtDlp = "fetch.yt_dlp":
         Kind::Text, Fallback::Unset("`yt-dlp`, where it is on the PATH");

@@ -5,10 +5,10 @@ use super::key::{Fallback, Key};
 use super::reader::Reader;
 use super::sources::{Layers, Sources, Violation};
 use super::{
-    ChunkSettings, DatabaseSettings, DecodeSettings, EmbeddingSettings, FetchSettings, GcSettings,
-    GenerationSettings, HttpSettings, IndexSettings, LogFormat, LogLevel, LogSettings, ModelRoute,
-    ModelSettings, PullConsent, RerankerSettings, RetrievalSettings, Settings, SttSettings, TranscriptMode,
-    VectorIdFormat, VectorStoreSettings, VerifyMode,
+    BucketSettings, ChunkSettings, DatabaseSettings, DecodeSettings, EmbeddingSettings, FetchSettings,
+    GcSettings, GenerationSettings, HttpSettings, IndexSettings, LogFormat, LogLevel, LogSettings,
+    ModelRoute, ModelSettings, PullConsent, RerankerSettings, RetrievalSettings, Settings, SttSettings,
+    TranscriptMode, VectorIdFormat, VectorStoreSettings, VerifyMode,
 };
 use audiorag_core::retry::RetryPolicy;
 use audiorag_core::{Error, Result};
@@ -216,6 +216,13 @@ impl Reader<'_> {
                 yt_dlp: self.optional(Key::FetchYtDlp).map(PathBuf::from),
                 cookies: self.file(Key::FetchCookies),
                 environment: self.harmless_environment(),
+                buckets: BucketSettings {
+                    endpoint: self.optional(Key::FetchS3Endpoint),
+                    region: self.optional(Key::FetchS3Region),
+                    access_key_id: self.optional(Key::FetchS3AccessKeyId),
+                    secret_access_key: self.secret(Key::FetchS3SecretAccessKey),
+                    session_token: self.secret(Key::FetchS3SessionToken),
+                },
             },
             gc: GcSettings {
                 retention: self.age(Key::GcRetention),
