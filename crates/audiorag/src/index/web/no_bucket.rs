@@ -9,13 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Reads no bucket.
 #[derive(Default)]
-pub(super) struct Bucket;
+pub(super) struct Bucket(());
 
-#[expect(
-    clippy::unused_async,
-    clippy::unused_self,
-    reason = "the interface of the module it stands for"
-)]
+#[expect(clippy::unused_async, reason = "the interface of the module it stands for")]
 impl Bucket {
     pub(super) async fn expand(
         &self,
