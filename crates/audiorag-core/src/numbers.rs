@@ -197,7 +197,6 @@ fn year(parts: &[Part]) -> Option<(u64, usize)> {
         _ => None,
     };
     let (century, used) = match parts {
-        [Part::Zero, ..] => return None,
         // "twenty one twelve" is as good as "twenty, one twelve": the shorter first half is the common one.
         [Part::Teen(century), ..] => (*century, 1),
         [Part::Ten(20), ..] => (20, 1),

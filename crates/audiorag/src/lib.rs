@@ -400,8 +400,7 @@ impl AudioRag {
                 AnswerMode::Generator(generator) => AnswerMode::Generator(generator.during(&run)),
                 other => other,
             },
-            top_k: self.settings.retrieval.top_k,
-            abstain_below: self.settings.retrieval.abstain_below,
+            settings: self.settings.retrieval.clone(),
         })
     }
 }

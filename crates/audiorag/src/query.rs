@@ -1,11 +1,13 @@
 //! The query path, top to bottom:
 //! embed the question, search densely and lexically, fuse, keep what is live, rerank, merge neighbours, answer.
 
+mod expand;
 mod extract;
 mod generate;
 mod retrieve;
 
 use crate::guard::Guarded;
+use crate::settings::RetrievalSettings;
 use audiorag_core::capability::{Embedder, Generator, Reranker, VectorStore};
 use audiorag_core::id::OperationId;
 use audiorag_core::model::{Answer, Filter, Hit};
@@ -67,8 +69,7 @@ pub(crate) struct Querier {
     pub(crate) store: Guarded<dyn VectorStore>,
     pub(crate) reranker: Option<Guarded<dyn Reranker>>,
     pub(crate) mode: AnswerMode,
-    pub(crate) top_k: usize,
-    pub(crate) abstain_below: f32,
+    pub(crate) settings: RetrievalSettings,
 }
 
 impl Querier {
@@ -98,7 +99,7 @@ impl Querier {
         let question = checked(text)?;
         let mut timings = Timings::default();
         let found = self.retrieve(question, options, &mut timings).await?;
-        let passages = retrieve::merge_neighbours(found.hits);
+        let passages = expand::passages(&self.state, found.hits, self.settings.neighbours).await?;
         let mut degraded = found.degraded;
         let started = Instant::now();
         let written = match &self.mode {
@@ -110,7 +111,7 @@ impl Querier {
                     question,
                     &found.vector,
                     &passages,
-                    self.abstain_below,
+                    self.settings.abstain_below,
                 )
                 .await?
             }
@@ -121,7 +122,7 @@ impl Querier {
                     Err(error) => {
                         tracing::warn!(error = %error.report(), "the generator failed; answering by extraction");
                         degraded.push("generate".to_owned());
-                        let cut = self.abstain_below;
+                        let cut = self.settings.abstain_below;
                         extract::answer(&self.embedder, question, &found.vector, &passages, cut).await?
                     }
                 }
@@ -155,13 +156,19 @@ impl Querier {
         }
         crate::index::refuse_other_spaces(&self.state, &self.embedder.space().fingerprint()).await?;
         self.store.prepare(self.embedder.space()).await?;
-        let top_k = options.top_k.unwrap_or(self.top_k).clamp(1, 1000);
+        let top_k = options.top_k.unwrap_or(self.settings.top_k).clamp(1, 1000);
         let stores = retrieve::Stores {
             state: &self.state,
             embedder: &self.embedder,
             store: &self.store,
         };
-        let mut found = retrieve::hybrid(stores, question, top_k, &options.filter, timings).await?;
+        let wanted = retrieve::Wanted {
+            question,
+            depth: retrieve::depth(top_k, self.store.limits().max_top_k),
+            filter: &options.filter,
+            sounds: self.settings.sounds,
+        };
+        let mut found = retrieve::hybrid(stores, wanted, timings).await?;
         if let Some(reranker) = &self.reranker {
             let started = Instant::now();
             match retrieve::rerank(reranker, question, &found.hits, top_k).await {
@@ -172,6 +179,9 @@ impl Querier {
                 }
             }
             timings.add(Stage::Rerank, started);
+        }
+        if let (Some(most), true) = (self.settings.per_source, options.filter.sources.is_empty()) {
+            found.hits = retrieve::spread(found.hits, most);
         }
         found.hits.truncate(top_k);
         Ok(found)

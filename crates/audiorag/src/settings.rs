@@ -315,6 +315,12 @@ pub struct RetrievalSettings {
     pub top_k: usize,
     /// Similarity below which a passage does not answer.
     pub abstain_below: f32,
+    /// Whether rare words are also looked for by their sound.
+    pub sounds: bool,
+    /// Chunks before and after each hit that are read with it.
+    pub neighbours: u32,
+    /// The most passages of one source that come before those of others; `None` is no limit.
+    pub per_source: Option<usize>,
 }
 
 /// What calls to vendors may use up.

@@ -29,6 +29,9 @@ pub(super) async fn run(context: &Context, args: &Question) -> Result<ExitStatus
             &reply,
             passages_only && !reply.answer.passages.is_empty(),
         )?;
+        if args.explain {
+            explain(printer, &reply)?;
+        }
     }
     Ok(ExitStatus::Success)
 }
@@ -59,6 +62,21 @@ fn print(printer: &Printer, reply: &QueryReply, passages_only: bool) -> Result<(
         print_citation(printer, citation)?;
     }
     Ok(())
+}
+
+/// What was read for the answer, with the scores, and how long each stage took.
+fn explain(printer: &Printer, reply: &QueryReply) -> Result<()> {
+    printer.line("")?;
+    for passage in &reply.answer.passages {
+        printer.line(format_args!("{}  {}", passage.title, passage.span))?;
+        super::search::explain(printer, passage)?;
+    }
+    let timings: Vec<String> = reply
+        .timings
+        .iter()
+        .map(|(stage, took)| format!("{stage} {} ms", took.as_millis()))
+        .collect();
+    printer.line(printer.paint(Style::Dim, timings.join("  ")))
 }
 
 fn print_citation(printer: &Printer, citation: &Citation) -> Result<()> {

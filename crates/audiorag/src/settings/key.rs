@@ -218,6 +218,16 @@ settings! {
     /// Similarity below which a passage does not answer a question, from 0 to 1.
     RetrievalAbstainBelow = "retrieval.abstain_below":
         Kind::Number { min: 0.0, max: 1.0 }, Fallback::Value("0.3");
+    /// Whether names and other rare words of a question are also looked for by their sound, and numbers however they
+    /// are written.
+    RetrievalSounds = "retrieval.sounds":
+        Kind::Flag, Fallback::Value("true");
+    /// Chunks before and after each hit that are read with it, for answers.
+    RetrievalNeighbours = "retrieval.neighbours":
+        Kind::Integer { min: 0, max: 10 }, Fallback::Value("0");
+    /// How many passages of one source may come before those of others; 0 is any number.
+    RetrievalPerSource = "retrieval.per_source":
+        Kind::Integer { min: 0, max: 1000 }, Fallback::Value("0");
 
     /// Attempts of a call to a provider, the first included.
     RetryMaxAttempts = "retry.max_attempts":

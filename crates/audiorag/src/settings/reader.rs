@@ -170,6 +170,14 @@ impl Reader<'_> {
         self.parsed(key, kind::url, |url| kind::without_password(url), String::new())
     }
 
+    pub(super) fn optional_url(&mut self, key: Key) -> Option<String> {
+        if !self.values.contains_key(&key) {
+            self.record(key, None, Origin::Default);
+            return None;
+        }
+        Some(self.url(key))
+    }
+
     pub(super) fn optional(&mut self, key: Key) -> Option<String> {
         let text = self
             .text(key)

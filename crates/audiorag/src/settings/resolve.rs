@@ -167,6 +167,9 @@ impl Reader<'_> {
             retrieval: RetrievalSettings {
                 top_k: self.integer(Key::RetrievalTopK, 10) as usize,
                 abstain_below: self.number(Key::RetrievalAbstainBelow, 0.3) as f32,
+                sounds: self.flag(Key::RetrievalSounds, true),
+                neighbours: self.integer(Key::RetrievalNeighbours, 0) as u32,
+                per_source: Some(self.integer(Key::RetrievalPerSource, 0) as usize).filter(|most| *most > 0),
             },
             retry: self.retry(),
             budget: self.budget(),
@@ -217,7 +220,7 @@ impl Reader<'_> {
                 cookies: self.file(Key::FetchCookies),
                 environment: self.harmless_environment(),
                 buckets: BucketSettings {
-                    endpoint: self.optional(Key::FetchS3Endpoint),
+                    endpoint: self.optional_url(Key::FetchS3Endpoint),
                     region: self.optional(Key::FetchS3Region),
                     access_key_id: self.optional(Key::FetchS3AccessKeyId),
                     secret_access_key: self.secret(Key::FetchS3SecretAccessKey),
