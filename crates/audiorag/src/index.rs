@@ -6,6 +6,7 @@
 
 mod build;
 mod config;
+mod cut;
 mod discover;
 pub(crate) mod embed;
 mod event;

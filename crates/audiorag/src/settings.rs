@@ -34,6 +34,7 @@ pub use vendor::{Capability, VendorKey, VendorSettings};
 
 use audiorag_core::Money;
 use audiorag_core::budget::Limits;
+use audiorag_core::chunking::ChunkStrategy;
 use audiorag_core::retry::RetryPolicy;
 use audiorag_core::{MediaTime, Result, Secret};
 use kind::words;
@@ -305,6 +306,8 @@ pub struct ChunkSettings {
     pub max: MediaTime,
     /// Speech repeated from the chunk before; always below the target.
     pub overlap: MediaTime,
+    /// Where chunks end.
+    pub strategy: ChunkStrategy,
 }
 
 /// What a question retrieves.

@@ -5,6 +5,7 @@ use super::vendor::{Capability, VendorKey};
 use super::{
     BudgetPolicy, LogFormat, LogLevel, ModelRoute, PullConsent, TranscriptMode, VectorIdFormat, VerifyMode,
 };
+use audiorag_core::chunking::ChunkStrategy;
 
 /// What a setting is when nobody sets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,6 +212,10 @@ settings! {
     /// Seconds of speech repeated from the chunk before.
     ChunkOverlapSeconds = "chunk.overlap_seconds":
         Kind::Seconds { min: 0.0, max: 3600.0 }, Fallback::Value("0");
+    /// Where chunks end: at pauses, at changes of speaker, at sentence ends, or where the similarity of neighbouring
+    /// sentences dips, for which every sentence is embedded as well.
+    ChunkStrategy = "chunk.strategy":
+        Kind::Choice(ChunkStrategy::NAMES), Fallback::Value("time");
 
     /// Passages retrieved for a question.
     RetrievalTopK = "retrieval.top_k":

@@ -9,6 +9,7 @@ use super::vendor::{VendorKey, VendorSettings};
 use super::{
     BudgetPolicy, LogFormat, LogLevel, ModelRoute, PullConsent, TranscriptMode, VectorIdFormat, VerifyMode,
 };
+use audiorag_core::chunking::ChunkStrategy;
 use audiorag_core::{MediaTime, Result, Secret};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -475,6 +476,7 @@ macro_rules! word {
 }
 word!(
     BudgetPolicy,
+    ChunkStrategy,
     ModelRoute,
     PullConsent,
     TranscriptMode,

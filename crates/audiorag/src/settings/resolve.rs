@@ -10,6 +10,7 @@ use super::{
     ModelRoute, ModelSettings, PullConsent, RerankerSettings, RetrievalSettings, Settings, SttSettings,
     TranscriptMode, VectorIdFormat, VectorStoreSettings, VerifyMode,
 };
+use audiorag_core::chunking::ChunkStrategy;
 use audiorag_core::retry::RetryPolicy;
 use audiorag_core::{Error, Result};
 use std::fmt::{self, Write as _};
@@ -343,6 +344,7 @@ impl Reader<'_> {
             target,
             max: self.media_time(Key::ChunkMaxSeconds, target.as_seconds_f64() * 1.1),
             overlap: self.media_time(Key::ChunkOverlapSeconds, 0.0),
+            strategy: self.word(Key::ChunkStrategy, ChunkStrategy::parse, ChunkStrategy::Time),
         };
         if self.violations.len() == before {
             if chunk.max < chunk.target {

@@ -178,3 +178,46 @@ async fn a_span_of_time_restricts_what_is_found_in_every_search() {
         }
     }
 }
+
+#[tokio::test]
+async fn chunks_end_where_the_subject_changes_when_asked_to_and_nothing_is_embedded_twice() {
+    let mut place = place();
+    place.set(Key::ChunkDurationSeconds, "45");
+    place.set(Key::ChunkStrategy, "semantic");
+    let path = recording(
+        &place,
+        "talk.wav",
+        &[
+            "The whale swam in the sea.",
+            "The whale and the sea were calm.",
+            "In the sea the whale swam.",
+            "Bread needs flour and yeast.",
+            "Flour, yeast and water make bread.",
+            "Bread of flour and yeast.",
+        ],
+    );
+    let audiorag = place.open().await;
+    let report = index(&audiorag, &[&path]).await;
+    assert_eq!(report.indexed.len(), 1, "{report:?}");
+    let hits = search(&audiorag, "whale bread", Filter::default()).await;
+    let mut texts: Vec<&str> = hits.iter().map(|hit| hit.text.as_str()).collect();
+    texts.sort_unstable();
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert!(
+        texts[0].starts_with("Bread needs") && texts[1].ends_with("the whale swam."),
+        "{texts:?}"
+    );
+
+    let texts = place.embedder.script().calls();
+    let again = super::support::index_with(
+        &audiorag,
+        &[&path],
+        audiorag::index::IndexOptions {
+            force: true,
+            ..audiorag::index::IndexOptions::default()
+        },
+    )
+    .await;
+    assert_eq!(again.indexed.len(), 1, "{again:?}");
+    assert_eq!(place.embedder.script().calls(), texts, "every vector was stored");
+}
