@@ -4,7 +4,7 @@ use crate::edit::{self, Edit};
 use crate::file::{self, FileName, OpenFile};
 use crate::patience::{Patience, Watched};
 use crate::sniff::{self, Content};
-use crate::{DecodeOptions, Limits, cutoff, ffmpeg, isolate, opus, tags};
+use crate::{DecodeOptions, Limits, chapters, cutoff, ffmpeg, isolate, opus, tags};
 use audiorag_core::model::Media;
 use audiorag_core::{Error, ErrorKind, MediaTime, Result, Stage};
 use std::fs::File;
@@ -107,18 +107,26 @@ pub(crate) fn open(path: &Path, options: &DecodeOptions, stage: Stage) -> Result
     check_content(&file, &name)?;
     let edits = edit::of_tracks(&file);
     let is_cut_off = cutoff::is_cut_off(&file);
+    let (chapters, patch) = chapters::of_file(&file);
     file.rewind().map_err(|cause| name.io("read", cause))?;
     let stall = Duration::from_millis(options.limits.max_stall.as_millis());
     let patience = Patience::new(stall, metadata.len());
     let counting = patience.count();
     // A file that is cut off is read as a stream, which promises no length.
-    let source = Watched::new(file, patience.clone(), (!is_cut_off).then_some(metadata.len()));
+    let length = (!is_cut_off).then_some(metadata.len());
+    let source = Watched::new(file, patience.clone(), length, patch);
     let opened = guarded(&name, "reading the headers", || {
         open_container(source, &edits, &name, options)
     })?;
     drop(counting);
     opened
-        .map(|opened| Opened { is_cut_off, ..opened })
+        .map(|mut opened| {
+            opened.is_cut_off = is_cut_off;
+            if opened.media.chapters.is_empty() {
+                opened.media.chapters = chapters;
+            }
+            opened
+        })
         .map_err(|error| {
             if patience.is_over() {
                 isolate::too_slow(&name, stall)

@@ -93,7 +93,7 @@ fn describe(path: &Path, program: &Path, options: &DecodeOptions, name: &FileNam
     {
         return Err(container::too_long(name, length, &options.limits));
     }
-    read_metadata(&metadata, &mut media);
+    read_metadata(&metadata, number as usize, &mut media);
     Ok((media, report.is_estimate))
 }
 
@@ -142,7 +142,8 @@ fn stopped(name: &FileName, stopped: Stopped) -> Error {
 /// What ffmpeg writes about a file: its log, and the tags as `ffmetadata`.
 fn ask(path: &Path, program: &Path, name: &FileName) -> Result<(Report, String)> {
     let mut command = command(program, "info", path);
-    command.args(["-f", "ffmetadata", "pipe:1"]);
+    // Streams are named so that their tags are written as well, and nothing of them is read.
+    command.args(["-map", "0:a?", "-c", "copy", "-frames:a", "0", "-f", "ffmetadata", "pipe:1"]);
     let mut child = start(command, program, PROBE_WALL, name)?;
     let mut metadata = Vec::new();
     while let Some(block) = child.next().map_err(|reason| stopped(name, reason))? {
@@ -256,13 +257,17 @@ fn clock(text: &str) -> Option<MediaTime> {
 }
 
 /// Reads tags and chapters in the form of ffmpeg's `ffmetadata`: `key=value` with backslashes before special
-/// characters, and a section for each chapter.
-fn read_metadata(text: &str, media: &mut Media) {
+/// characters, and a section for each stream and each chapter. Of the streams, the audio track with this number, counted
+/// from 1, tells what the file as a whole does not: Ogg has its tags there.
+fn read_metadata(text: &str, track: usize, media: &mut Media) {
     let mut in_chapter = false;
+    let mut streams = 0;
+    let mut of_track = Media::default();
     let (mut scale, mut start) = ((1_u64, 1000_u64), None);
     for line in text.lines() {
         if line.starts_with('[') {
             in_chapter = line == "[CHAPTER]";
+            streams += usize::from(line == "[STREAM]");
             (scale, start) = ((1, 1000), None);
             continue;
         }
@@ -271,7 +276,11 @@ fn read_metadata(text: &str, media: &mut Media) {
         };
         let value = unescape(value);
         if !in_chapter {
-            tags::apply_named(key, &value, media);
+            if streams == 0 {
+                tags::apply_named(key, &value, media);
+            } else if streams == track {
+                tags::apply_named(key, &value, &mut of_track);
+            }
             continue;
         }
         match key {
@@ -299,6 +308,12 @@ fn read_metadata(text: &str, media: &mut Media) {
         }
     }
     tags::order_chapters(&mut media.chapters);
+    let fill = |field: &mut Option<String>, other: Option<String>| *field = field.take().or(other);
+    fill(&mut media.title, of_track.title);
+    fill(&mut media.artist, of_track.artist);
+    fill(&mut media.album, of_track.album);
+    fill(&mut media.date, of_track.date);
+    fill(&mut media.language, of_track.language);
 }
 
 fn unescape(text: &str) -> String {
@@ -414,6 +429,11 @@ impl Ffmpeg {
             announced.max(decoded)
         };
         self.warnings = container::judge_length(&self.name, &self.limits, decoded, decoded, expected)?;
+        // Some formats do not say how long they are, so a damaged end is only known from what ffmpeg says.
+        if self.warnings.is_empty() && !log.trim().is_empty() {
+            self.warnings.push("ffmpeg found damage".to_owned());
+            tracing::debug!(log, "ffmpeg found damage");
+        }
         Ok(())
     }
 }
@@ -495,7 +515,7 @@ Output #0, ffmetadata, to 'pipe:1':
             START=2500\nEND=5000\ntitle=Second\n[CHAPTER]\nTIMEBASE=1/1\nSTART=0\nEND=2\ntitle=First\n\
             [CHAPTER]\nTIMEBASE=1/0\nSTART=7\ntitle=Never\n";
         let mut media = Media::default();
-        read_metadata(text, &mut media);
+        read_metadata(text, 1, &mut media);
         assert_eq!(
             (media.title.as_deref(), media.artist.as_deref()),
             (Some("A = B"), Some("C"))
