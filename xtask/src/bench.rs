@@ -5,6 +5,7 @@
 
 mod audio;
 mod cold_search;
+mod decode;
 mod index;
 mod measure;
 mod memory;
@@ -30,7 +31,7 @@ struct Bench {
 impl Bench {
     /// Builds the program, fetches the models and makes the folder.
     fn prepare(name: &str, quick: bool) -> Result<Self> {
-        let workspace = Workspace::load()?;
+        let bench = Self::without_program(name, quick)?;
         process::run(&mut process::cargo(&[
             "build",
             "--release",
@@ -38,8 +39,14 @@ impl Bench {
             "--package",
             "audiorag-cli",
         ]))?;
+        models::pull(&bench.program)?;
+        Ok(bench)
+    }
+
+    /// Makes the folder.
+    fn without_program(name: &str, quick: bool) -> Result<Self> {
+        let workspace = Workspace::load()?;
         let program = workspace.binary("release");
-        models::pull(&program)?;
         let results = workspace.target_directory.join("bench");
         let folder = results.join(name);
         if folder.exists() {
@@ -94,7 +101,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         ["memory"] => memory::run(&Bench::prepare("memory", quick)?, flags.contains(&"--dense")),
         ["cold-search"] => cold_search::run(&Bench::prepare("cold-search", quick)?),
         ["words", pairs @ ..] => words::run(&Bench::prepare("words", quick)?, pairs),
-        _ => bail!("which benchmark? index, memory, cold-search or words"),
+        ["decode"] => decode::run(&Bench::without_program("decode", quick)?),
+        _ => bail!("which benchmark? index, memory, cold-search, words or decode"),
     }
 }
 

@@ -44,7 +44,7 @@ cargo xtask COMMAND
   bless [--unreleased] write generated documentation and record new migrations
   crash [--rounds R] [--seed S]
                        kill the program at random times while it indexes, and check what is left each time
-  bench NAME [--quick] index, memory [--dense] or cold-search
+  bench NAME [--quick] index, memory [--dense], cold-search, words or decode
 ";
 
 fn main() -> ExitCode {

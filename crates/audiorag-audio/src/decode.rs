@@ -27,6 +27,8 @@ const MAX_FAILURES: u32 = 64;
 const MAX_BARREN: u32 = 100_000;
 /// Holes in the timestamps below this are rounding of the container.
 const MIN_HOLE: u64 = 250_000_000;
+/// The largest sample that is taken for one; full scale is 1.
+const LOUDEST: f32 = 100.0;
 /// Holes above this in recordings of unknown length are wrong timestamps.
 const MAX_HOLE: u64 = 600_000_000_000;
 /// A Matroska track that starts later than this has timestamps of another origin.
@@ -478,7 +480,12 @@ fn mix(buffer: &GenericAudioBufferRef<'_>, channel: Option<u16>, planes: &mut Ve
     };
     let gain = 1.0 / count.max(1) as f32;
     for sample in &mut mono {
-        *sample = if sample.is_finite() { *sample * gain } else { 0.0 };
+        // Beyond the loudest that a float recording may hold the resampler's sums could overflow.
+        *sample = if sample.is_finite() {
+            (*sample * gain).clamp(-LOUDEST, LOUDEST)
+        } else {
+            0.0
+        };
     }
     mono
 }

@@ -143,7 +143,17 @@ fn stopped(name: &FileName, stopped: Stopped) -> Error {
 fn ask(path: &Path, program: &Path, name: &FileName) -> Result<(Report, String)> {
     let mut command = command(program, "info", path);
     // Streams are named so that their tags are written as well, and nothing of them is read.
-    command.args(["-map", "0:a?", "-c", "copy", "-frames:a", "0", "-f", "ffmetadata", "pipe:1"]);
+    command.args([
+        "-map",
+        "0:a?",
+        "-c",
+        "copy",
+        "-frames:a",
+        "0",
+        "-f",
+        "ffmetadata",
+        "pipe:1",
+    ]);
     let mut child = start(command, program, PROBE_WALL, name)?;
     let mut metadata = Vec::new();
     while let Some(block) = child.next().map_err(|reason| stopped(name, reason))? {

@@ -10,6 +10,7 @@
 //! decoder that panics becomes an [`Input`](audiorag_core::ErrorKind::Input) error of that file. With [`Isolation`]
 //! decoders run in a child process, where a crash or a loop costs nothing but that file.
 
+mod caf;
 mod chapters;
 mod container;
 mod cutoff;

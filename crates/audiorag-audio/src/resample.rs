@@ -218,6 +218,42 @@ mod tests {
         }
     }
 
+    /// What is left of a tone when the tone itself is taken out, against the tone, in decibels.
+    fn signal_to_noise(samples: &[f32], hertz: f64) -> f64 {
+        let middle = &samples[samples.len() / 4..samples.len() * 3 / 4];
+        let angle = |n: usize| n as f64 / f64::from(SAMPLE_RATE) * hertz * std::f64::consts::TAU;
+        let (mut sine, mut cosine) = (0.0, 0.0);
+        for (n, sample) in middle.iter().enumerate() {
+            sine += f64::from(*sample) * angle(n).sin();
+            cosine += f64::from(*sample) * angle(n).cos();
+        }
+        let scale = 2.0 / middle.len() as f64;
+        let (mut tone, mut noise) = (0.0, 0.0);
+        for (n, sample) in middle.iter().enumerate() {
+            let pure = scale * (sine * angle(n).sin() + cosine * angle(n).cos());
+            tone += pure * pure;
+            noise += (f64::from(*sample) - pure).powi(2);
+        }
+        10.0 * (tone / noise).log10()
+    }
+
+    #[test]
+    fn noise_added_by_resampling_is_far_below_that_of_16_bits() {
+        for rate in RATES {
+            // A whole number of periods in the second that is looked at.
+            for hertz in [200.0, 1000.0, 3000.0] {
+                let tone: Vec<f32> = (0..rate * 2)
+                    .map(|n| {
+                        let time = f64::from(n) / f64::from(rate);
+                        (time * hertz * std::f64::consts::TAU).sin() as f32 * 0.5
+                    })
+                    .collect();
+                let ratio = signal_to_noise(&resample(&tone, rate, 4096), hertz);
+                assert!(ratio > 105.0, "{rate} Hz, tone of {hertz} Hz: {ratio:.1} dB");
+            }
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]

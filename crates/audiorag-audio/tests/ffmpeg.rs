@@ -247,3 +247,29 @@ fn a_missing_ffmpeg_is_named() {
     );
     assert!(error.hint().unwrap().contains("install ffmpeg"));
 }
+
+#[test]
+fn surround_that_is_decoded_wrongly_or_not_at_all_here_is_decoded_by_ffmpeg() {
+    let Some(program) = ffmpeg() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    for (name, arguments) in [
+        ("a.ogg", ["-ac", "8", "-c:a", "libvorbis"]),
+        ("b.ogg", ["-ac", "3", "-c:a", "libvorbis"]),
+        ("a.m4a", ["-ac", "6", "-c:a", "aac"]),
+        ("b.m4a", ["-ac", "8", "-c:a", "alac"]),
+    ] {
+        let path = directory.path().join(name);
+        let reading = fixture("two_cities.flac");
+        let mut all = vec!["-t", "3", "-i", text(&reading)];
+        all.extend(arguments);
+        encode(&program, &all, &path);
+        let error = probe(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}: {error}");
+        let (found, _) = read(&path, &options(program.clone())).unwrap();
+        assert!(
+            (found.len() as f64 / 16_000.0 - 3.0).abs() < 0.05,
+            "{name}: {}",
+            found.len()
+        );
+    }
+}
