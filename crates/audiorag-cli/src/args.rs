@@ -251,6 +251,9 @@ pub(crate) struct Index {
     /// Transcribe only this channel, counted from 1
     #[arg(long, value_name = "N")]
     pub(crate) channel: Option<String>,
+    /// Transcribe each channel for itself, as a speaker of its own
+    #[arg(long, conflicts_with = "channel")]
+    pub(crate) channels_as_speakers: bool,
     /// Decode in a child process with limits of its own
     #[arg(long)]
     pub(crate) isolate_decode: bool,
@@ -345,6 +348,7 @@ impl Index {
             (Key::IndexHidden, self.hidden),
             (Key::IndexFollowLinks, self.follow_links),
             (Key::DecodeIsolate, self.isolate_decode),
+            (Key::DecodeChannelsAsSpeakers, self.channels_as_speakers),
         ] {
             if given {
                 flags.insert(key, "true".to_owned());

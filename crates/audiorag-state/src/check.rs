@@ -298,15 +298,17 @@ async fn vectors(snapshot: &DatabaseTransaction, findings: &mut Vec<Finding>) ->
 
 /// I2: the parts and chunks of live revisions.
 async fn spans(snapshot: &DatabaseTransaction, findings: &mut Vec<Finding>) -> Attempt<()> {
-    // Places where a part does not begin where the one before it ends, and ends that are not the source's.
+    // Places where a part does not begin where the one before it ends, and ends that are not the source's. Where every
+    // channel is a speaker, time begins anew with each of them.
     let parts = "
         WITH placed AS (
-            SELECT p.revision_id, p.start_ms, p.end_ms, p.idx,
+            SELECT p.revision_id, p.start_ms, p.end_ms, p.idx, r.duration_ms AS whole,
                 lag(p.end_ms, 1, 0) OVER w AS previous, row_number() OVER w - 1 AS place
             FROM part p JOIN revision r ON r.id = p.revision_id AND r.state = 'live'
             WINDOW w AS (PARTITION BY p.revision_id ORDER BY p.idx)
         ), breaks AS (
-            SELECT revision_id, sum(idx <> place OR start_ms <> previous OR end_ms < start_ms) AS wrong,
+            SELECT revision_id, sum(idx <> place OR end_ms < start_ms
+                OR (start_ms <> previous AND NOT (start_ms = 0 AND previous = whole))) AS wrong,
                 max(end_ms) AS last FROM placed GROUP BY revision_id
         )
         SELECT s.id, s.locator, r.id, coalesce(b.wrong, 0) + (coalesce(b.last, 0) <> r.duration_ms) AS n

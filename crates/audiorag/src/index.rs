@@ -18,6 +18,7 @@ mod reindex;
 mod stage;
 pub(crate) mod store;
 mod transcribe;
+mod voices;
 #[cfg_attr(not(feature = "web"), path = "index/no_web.rs")]
 pub(crate) mod web;
 

@@ -389,6 +389,7 @@ pub(crate) fn index_settings(
             concurrency: transcriber.concurrency(),
             grace: settings.index.grace,
             decode: decode_options(settings)?,
+            each_channel: settings.decode.channels_as_speakers,
         },
         chunks: ChunkSettings::new(settings.chunk.target, settings.chunk.max, settings.chunk.overlap)?
             .with_strategy(settings.chunk.strategy),

@@ -388,6 +388,8 @@ pub struct DecodeSettings {
     pub track: Option<u32>,
     /// The channel, counted from 1; all of them mixed when absent.
     pub channel: Option<u16>,
+    /// Whether each channel is heard for itself and is a speaker.
+    pub channels_as_speakers: bool,
     /// The program for formats that are not decoded here.
     pub ffmpeg: Option<PathBuf>,
     /// Whether a child process decodes.

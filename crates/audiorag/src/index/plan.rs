@@ -10,10 +10,10 @@ use super::discover::{Found, Input, Selection};
 use super::event::FailedSource;
 use super::given::NAMED_BEFORE;
 use super::identify::{self, Look};
+use super::voices::Heard;
 use super::{IndexOptions, Indexer, blocking};
 use crate::prices::Prices;
 use crate::settings::TranscriptMode;
-use audiorag_audio::PartReader;
 use audiorag_core::budget::Amounts;
 use audiorag_core::capability::{ProviderInfo, Usage};
 use audiorag_core::chunking::ChunkStrategy;
@@ -22,6 +22,7 @@ use audiorag_core::model::{Media, Transcript};
 use audiorag_core::transcript::assemble;
 use audiorag_core::{MediaTime, Money, Result, Span, Stage};
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
@@ -265,7 +266,7 @@ impl Indexer {
             source.transcript = Some(name);
             source.stages.retain(|stage| *stage != Stage::Split);
         } else if !planned.insert(content.clone()) {
-            let whole = self.whole(media.duration.unwrap_or_default());
+            let whole = self.whole(&media);
             source.transcribe = self.transcription(prices, Usage::default(), whole, false);
             return Ok(source);
         } else {
@@ -294,7 +295,7 @@ impl Indexer {
     ) -> Result<()> {
         let stored = self.state.stored_parts(content).await?;
         if stored.is_empty() {
-            let whole = self.whole(media.duration.unwrap_or_default());
+            let whole = self.whole(media);
             source.transcribe = self.transcription(prices, whole, Usage::default(), false);
             let speech = media.duration.unwrap_or_default();
             source.embed = self.embedding_of(prices, speech);
@@ -353,6 +354,10 @@ impl Indexer {
             .and_then(|source| source.duration)
             .or_else(|| said.and_then(|said| said.duration));
         let length = duration.unwrap_or_default();
+        let announced = Media {
+            duration,
+            ..Media::default()
+        };
         let mut source = PlannedSource {
             source: found.locator.to_string(),
             source_id: known.map(|known| known.id),
@@ -370,7 +375,7 @@ impl Indexer {
             ],
             duration,
             transcript: None,
-            transcribe: self.transcription(prices, self.whole(length), Usage::default(), false),
+            transcribe: self.transcription(prices, self.whole(&announced), Usage::default(), false),
             embed: self.embedding_of(prices, length),
         };
         let offered = found
@@ -392,12 +397,20 @@ impl Indexer {
         Ok(source)
     }
 
-    /// All of a recording sent in parts of the usual length.
-    fn whole(&self, duration: MediaTime) -> Usage {
+    /// All of a recording sent in parts of the usual length, every channel for itself where each is a speaker. One of
+    /// which nothing is known has two.
+    fn whole(&self, media: &Media) -> Usage {
+        let duration = media.duration.unwrap_or_default().as_millis();
+        let channels = match (self.settings.speech.each_channel, media.channels) {
+            (false, _) => 1,
+            (true, 0) => 2,
+            (true, count) => u64::from(count),
+        };
         let part = self.transcriber.limits().preferred_part.as_millis().max(1);
+        let parts = duration.div_ceil(part).saturating_mul(channels);
         Usage {
-            requests: u32::try_from(duration.as_millis().div_ceil(part)).unwrap_or(u32::MAX),
-            audio: duration,
+            requests: u32::try_from(parts).unwrap_or(u32::MAX),
+            audio: MediaTime::from_millis(duration.saturating_mul(channels)),
             ..Usage::default()
         }
     }
@@ -516,21 +529,20 @@ impl Indexer {
         let transcriber = self.transcriber.info().fingerprint();
         let (path, content): (PathBuf, _) = (path.to_owned(), content.clone());
         blocking(move || {
-            let mut reader = PartReader::open_with(&path, speech.split.clone(), &speech.decode)?;
             let mut parts = Vec::new();
-            for part in reader.by_ref() {
-                let part = part?;
+            let ended = speech.reading().read(&path, |Heard { channel, part }| {
                 let key = part.has_speech().then(|| {
-                    let key = |generation| speech.part_key(&content, part.span, &transcriber, generation);
+                    let place = (channel, part.span);
+                    let key = |generation| speech.part_key(&content, place, &transcriber, generation);
                     // What was transcribed again comes before what was transcribed first.
                     Some(key(generation))
                         .filter(|later| stored.contains(later))
                         .unwrap_or_else(|| key(None))
                 });
                 parts.push(Part { span: part.span, key });
-            }
-            let end = parts.last().map(|part| part.span.end()).unwrap_or_default();
-            Ok((parts, reader.duration().unwrap_or(end)))
+                Ok(ControlFlow::Continue(()))
+            })?;
+            Ok((parts, ended.duration))
         })
         .await
     }

@@ -6,15 +6,18 @@
 use super::event::IndexEvent;
 use super::identify::Target;
 use super::stage::Stages;
+use super::voices::{Ended, Heard, Reading};
 use crate::guard::{Guarded, Paid};
 use crate::operation;
-use audiorag_audio::{DecodeOptions, PartReader, SplitSettings};
+use audiorag_audio::{DecodeOptions, SplitSettings};
 use audiorag_core::capability::{TranscribeRequest, Transcriber};
 use audiorag_core::id::{ContentHash, PartInputs, PartKey, RevisionId};
-use audiorag_core::model::{AudioPart, Fingerprint};
+use audiorag_core::model::Fingerprint;
+use audiorag_core::speaker::CHANNEL;
 use audiorag_core::{Error, MediaTime, Result, Span, Stage};
 use audiorag_state::{Lease, NewTranscript, PartRow, State};
 use futures_util::StreamExt as _;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -28,6 +31,8 @@ const DECODED_AHEAD: usize = 1;
 pub(crate) struct SpeechSettings {
     pub(crate) split: SplitSettings,
     pub(crate) decode: DecodeOptions,
+    /// Whether every channel is a speaker.
+    pub(crate) each_channel: bool,
     pub(crate) language: Option<String>,
     pub(crate) prompt: Option<String>,
     pub(crate) concurrency: usize,
@@ -38,11 +43,28 @@ pub(crate) struct SpeechSettings {
 impl SpeechSettings {
     /// A stable text that is equal exactly when the same file gives the same parts.
     pub(super) fn audio_fingerprint(&self) -> String {
-        let (split, decode) = (self.split.fingerprint(), self.decode.fingerprint());
-        if decode.is_empty() {
-            split
+        let parts = self.of_channel(None);
+        if self.each_channel {
+            format!("{parts} speakers=channels")
         } else {
-            format!("{split} {decode}")
+            parts
+        }
+    }
+
+    /// The text for the parts of one channel that is a speaker, or of the mix.
+    fn of_channel(&self, channel: Option<u16>) -> String {
+        let (split, decode) = (self.split.fingerprint(), self.decode.fingerprint());
+        let channel = channel.map(|channel| format!("speaker={CHANNEL}{channel}"));
+        let texts = [Some(split), Some(decode).filter(|text| !text.is_empty()), channel];
+        texts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+
+    /// How the parts are read.
+    pub(super) fn reading(&self) -> Reading {
+        Reading {
+            split: self.split.clone(),
+            decode: self.decode.clone(),
+            each_channel: self.each_channel,
         }
     }
 
@@ -50,14 +72,14 @@ impl SpeechSettings {
     pub(super) fn part_key(
         &self,
         content: &ContentHash,
-        span: Span,
+        (channel, span): (Option<u16>, Span),
         transcriber: &str,
         generation: Option<u64>,
     ) -> PartKey {
         PartKey::of(&PartInputs {
             content,
             span,
-            audio: &self.audio_fingerprint(),
+            audio: &self.of_channel(channel),
             transcriber,
             language: self.language.as_deref(),
             prompt: self.prompt.as_deref(),
@@ -107,21 +129,21 @@ impl Transcription<'_> {
         stages: Stages<'_>,
         cancel: &CancellationToken,
     ) -> Result<PartsReport> {
-        let (sender, mut receiver) = mpsc::channel::<AudioPart>(DECODED_AHEAD);
+        let (sender, mut receiver) = mpsc::channel::<Heard>(DECODED_AHEAD);
         let decoder = tokio::task::spawn_blocking({
             let (path, span) = (self.target.path.clone(), tracing::Span::current());
-            let (split, options) = (self.settings.split.clone(), self.settings.decode.clone());
+            let reading = self.settings.reading();
             let fingerprint = self.target.fingerprint.clone();
-            move || span.in_scope(|| decode(&path, &fingerprint, split, &options, &sender))
+            move || span.in_scope(|| decode(&path, &fingerprint, &reading, &sender))
         });
         let stop = cancel.child_token();
         let parts = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
         let results = parts
             .take_until(stop.clone().cancelled_owned())
-            .map(|part| async move {
-                let (index, span) = (part.index, part.span);
+            .map(|heard| async move {
+                let (index, span) = (heard.part.index, heard.part.span);
                 // One part's panic must not take along the others in flight, which are paid for.
-                let done = operation::caught(self.one_part(part)).await;
+                let done = operation::caught(self.one_part(heard)).await;
                 done.map_err(|error| error.with_context("part", index))
                     .map(|done| (index, span, done))
             })
@@ -182,7 +204,8 @@ impl Transcription<'_> {
         Ok(report)
     }
 
-    async fn one_part(self, part: AudioPart) -> Result<Done> {
+    async fn one_part(self, heard: Heard) -> Result<Done> {
+        let Heard { channel, part } = heard;
         let Self {
             state,
             transcriber,
@@ -214,10 +237,11 @@ impl Transcription<'_> {
             span: part.span,
             key: Some(key.clone()),
         };
-        let first = settings.part_key(content, part.span, &vendor, None);
+        let place = (channel, part.span);
+        let first = settings.part_key(content, place, &vendor, None);
         let key = match generation {
             Some(_) => {
-                let later = settings.part_key(content, part.span, &vendor, generation);
+                let later = settings.part_key(content, place, &vendor, generation);
                 if state.part_transcript(&later).await?.is_some() {
                     state.record_part(lease, revision, &row(&later)).await?;
                     return Ok(Done::Reused);
@@ -248,7 +272,12 @@ impl Transcription<'_> {
             language: settings.language.clone(),
             prompt: settings.prompt.clone(),
         };
-        let Paid { answer, bill } = transcriber.transcribe(&lease.source_id, request).await?;
+        let Paid { mut answer, bill } = transcriber.transcribe(&lease.source_id, request).await?;
+        if let Some(channel) = channel {
+            for segment in &mut answer.transcript.segments {
+                segment.speaker = Some(format!("{CHANNEL}{channel}"));
+            }
+        }
         let new = NewTranscript {
             content,
             span: part.span,
@@ -265,32 +294,22 @@ impl Transcription<'_> {
     }
 }
 
-struct Decoded {
-    duration: MediaTime,
-    warnings: Vec<String>,
-}
-
 /// Sends the parts of a file until there are no more or nobody wants them. Transcripts are kept by the hash of the
 /// file's bytes, so a part is sent only while the file is still the one that was hashed.
 fn decode(
     path: &std::path::Path,
     fingerprint: &Fingerprint,
-    split: SplitSettings,
-    options: &DecodeOptions,
-    parts: &mpsc::Sender<AudioPart>,
-) -> Result<Decoded> {
-    let mut reader = PartReader::open_with(path, split, options)?;
-    let mut end = MediaTime::ZERO;
-    for part in reader.by_ref() {
-        let part = part?;
+    reading: &Reading,
+    parts: &mpsc::Sender<Heard>,
+) -> Result<Ended> {
+    let mut is_wanted = true;
+    reading.read(path, |heard| {
         audiorag_audio::check_unchanged(path, fingerprint)?;
-        end = part.span.end();
-        if parts.blocking_send(part).is_err() {
-            break;
-        }
-    }
-    Ok(Decoded {
-        duration: reader.duration().unwrap_or(end),
-        warnings: reader.warnings().to_vec(),
+        is_wanted = is_wanted && parts.blocking_send(heard).is_ok();
+        Ok(if is_wanted {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        })
     })
 }

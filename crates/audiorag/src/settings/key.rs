@@ -318,6 +318,10 @@ settings! {
     /// The channel that is transcribed, counted from 1.
     DecodeChannel = "decode.channel":
         Kind::Integer { min: 1, max: 64 }, Fallback::Unset("all of them, mixed");
+    /// Whether every channel of a recording is a speaker, as in recorded calls: each is transcribed for itself, which
+    /// costs as much as a recording of its own.
+    DecodeChannelsAsSpeakers = "decode.channels_as_speakers":
+        Kind::Flag, Fallback::Value("false");
     /// The program ffmpeg, for recordings in formats that are not decoded here; `off` never starts it.
     DecodeFfmpeg = "decode.ffmpeg":
         Kind::Text, Fallback::Unset("`ffmpeg`, where it is on the PATH");

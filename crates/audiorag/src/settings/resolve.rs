@@ -197,6 +197,7 @@ impl Reader<'_> {
                 channel: self
                     .optional_integer(Key::DecodeChannel)
                     .map(|channel| channel as u16),
+                channels_as_speakers: self.flag(Key::DecodeChannelsAsSpeakers, false),
                 ffmpeg: match self.optional(Key::DecodeFfmpeg) {
                     Some(off) if off == "off" => None,
                     Some(program) => Some(PathBuf::from(program)),

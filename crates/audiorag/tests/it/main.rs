@@ -20,5 +20,6 @@ mod retrieval;
 mod speakers;
 mod spending;
 mod support;
+mod voices;
 #[cfg(feature = "web")]
 mod web;

@@ -4,6 +4,7 @@ use super::super::Indexer;
 use super::super::cut::Material;
 use super::super::given::{GIVEN, given_of};
 use super::super::plan::PlannedCalls;
+use super::super::voices::channels_of;
 use super::{NOT_INDEXED, Reindex, ReindexOptions, title_of};
 use crate::prices::Prices;
 use audiorag_core::capability::Usage;
@@ -133,8 +134,9 @@ impl Indexer {
         let transcriber = self.transcriber.info().fingerprint();
         let speech = &self.settings.speech;
         let mut needed = Usage::default();
-        for part in self.state.parts_of(live.id).await? {
-            let key = speech.part_key(&live.content, part.span, &transcriber, Some(request));
+        let parts = self.state.parts_of(live.id).await?;
+        for (part, channel) in parts.iter().zip(channels_of(&parts)) {
+            let key = speech.part_key(&live.content, (channel, part.span), &transcriber, Some(request));
             if part.key.is_some() && !stored.contains(&key) {
                 needed.requests += 1;
                 needed.audio = needed.audio.saturating_add(part.span.duration());
