@@ -178,56 +178,82 @@ fn one(printer: &Printer, run: &Report) -> Result<()> {
     Ok(())
 }
 
-/// Runs side by side: a row a figure, a column a run, with its difference from the first where that is not chance.
+/// Short names of the figures that a table of several runs has room for.
+const COLUMNS: [(&str, &str); 14] = [
+    ("recall_1", "R@1"),
+    ("recall_5", "R@5"),
+    ("recall_10", "R@10"),
+    ("recall_2min", "R@2min"),
+    ("ndcg_10", "nDCG"),
+    ("mrr_10", "MRR"),
+    ("cited", "CITED"),
+    ("citation_iou", "IoU"),
+    ("start_error_median", "START"),
+    ("start_error_p95", "P95"),
+    ("quotes_said", "SAID"),
+    ("answered", "ANSW"),
+    ("abstention_precision", "ABST-P"),
+    ("abstention_recall", "ABST-R"),
+];
+
+/// The figures whose differences are shown with their intervals.
+const JUDGED: [&str; 5] = [
+    "recall_5",
+    "ndcg_10",
+    "citation_iou",
+    "start_error_median",
+    "start_error_p95",
+];
+
+/// Runs side by side: a row a run, a column a figure; then how each differs from the first.
 fn several(printer: &Printer, runs: &[&Report], differences: &[Figures]) -> Result<()> {
-    let mut head = vec![String::new()];
-    head.extend(
-        runs.iter()
-            .map(|run| format!("{} ({})", run.label, run.outcomes.len())),
-    );
     let figures: Vec<Figures> = runs.iter().map(|run| run.figures()).collect();
+    let rates: Vec<Option<Estimate>> = runs.iter().map(|run| run.word_error_rate()).collect();
+    let mut head = vec![String::new()];
+    head.extend(COLUMNS.iter().map(|(_, title)| (*title).to_owned()));
+    head.push("WER".to_owned());
     let mut lines = vec![bold(printer, head)];
-    for metric in METRICS {
-        let mut line = vec![metric.title.to_owned()];
-        for (index, figures) in figures.iter().enumerate() {
+    for ((run, figures), rate) in runs.iter().zip(&figures).zip(&rates) {
+        let shown = |estimate: Option<Estimate>| estimate.map_or_else(|| "-".to_owned(), |e| figure(e.value));
+        let mut line = vec![run.label.clone()];
+        line.extend(COLUMNS.iter().map(|(name, _)| shown(value(figures, name))));
+        line.push(shown(*rate));
+        lines.push(line);
+    }
+    show(printer, &lines)?;
+    let judged = METRICS.iter().filter(|metric| JUDGED.contains(&metric.name));
+    for metric in judged {
+        let mut lines = vec![bold(
+            printer,
+            vec![
+                metric.title.to_owned(),
+                String::new(),
+                "95 % interval".to_owned(),
+                "difference from the first".to_owned(),
+            ],
+        )];
+        for (index, (run, figures)) in runs.iter().zip(&figures).enumerate() {
             let Some(estimate) = value(figures, metric.name) else {
-                line.push("-".to_owned());
                 continue;
             };
             let difference = index
                 .checked_sub(1)
                 .and_then(|index| differences.get(index))
-                .and_then(|figures| value(figures, metric.name));
-            line.push(match difference {
-                None => format!("{} {}", figure(estimate.value), interval(estimate)),
-                Some(difference) => format!(
-                    "{} {}",
-                    figure(estimate.value),
+                .and_then(|figures| value(figures, metric.name))
+                .map_or_else(String::new, |difference| {
                     changed(printer, difference, metric.less_is_better)
-                ),
-            });
+                });
+            lines.push(vec![
+                run.label.clone(),
+                figure(estimate.value),
+                interval(estimate),
+                difference,
+            ]);
         }
-        if line.iter().skip(1).any(|cell| cell != "-") {
-            lines.push(line);
-        }
+        printer.line("")?;
+        show(printer, &lines)?;
     }
-    let rates: Vec<Option<Estimate>> = runs.iter().map(|run| run.word_error_rate()).collect();
-    if rates.iter().any(Option::is_some) {
-        let mut line = vec!["word error rate".to_owned()];
-        line.extend(
-            rates
-                .iter()
-                .map(|rate| rate.map_or_else(|| "-".to_owned(), |rate| figure(rate.value))),
-        );
-        lines.push(line);
-    }
-    show(printer, &lines)?;
-    if runs.len() > 1 {
-        printer.note(
-            "in brackets: 95 % intervals, from the second column on of the difference from the first (paired bootstrap); \
-             + better, - worse, = may be chance",
-        );
-    }
+    printer.note("differences by paired bootstrap: better or worse where the 95 % interval is clear of 0");
     Ok(())
 }
 
@@ -260,13 +286,16 @@ fn interval(estimate: Estimate) -> String {
     format!("[{:.3}, {:.3}]", estimate.low, estimate.high)
 }
 
-/// A difference in words as well as in colour.
+/// A difference, in words as well as in colour.
 fn changed(printer: &Printer, difference: Estimate, less_is_better: bool) -> String {
-    let (sign, style) = match (difference.low > 0.0, difference.high < 0.0) {
-        (false, false) => ("=", Style::Dim),
-        (more, _) if more != less_is_better => ("+", Style::Good),
-        _ => ("-", Style::Bad),
+    let (verdict, style) = match (difference.low > 0.0, difference.high < 0.0) {
+        (false, false) => ("may be chance", Style::Dim),
+        (more, _) if more != less_is_better => ("better", Style::Good),
+        _ => ("worse", Style::Bad),
     };
-    let text = format!("{sign} [{:+.3}, {:+.3}]", difference.low, difference.high);
+    let text = format!(
+        "{:+.3} [{:+.3}, {:+.3}] {verdict}",
+        difference.value, difference.low, difference.high
+    );
     printer.paint(style, text)
 }
