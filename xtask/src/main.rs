@@ -16,6 +16,7 @@ mod demo;
 mod deps;
 mod docs;
 mod environment;
+mod eval;
 mod gates;
 mod licenses;
 mod models;
@@ -44,6 +45,9 @@ cargo xtask COMMAND
   bless [--unreleased] write generated documentation and record new migrations
   crash [--rounds R] [--seed S]
                        kill the program at random times while it indexes, and check what is left each time
+  eval [--prepare] [--quick] [--bless] [--program FILE]
+                       speak the evaluation set, index it and measure each variant; --prepare stops after speaking,
+                       --quick takes a part of it, --bless writes the figures into docs/quality.md
   bench NAME [--quick] index, memory [--dense], cold-search, words or decode
 ";
 
@@ -78,6 +82,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["bless"] => docs::bless(false),
         ["bless", "--unreleased"] => docs::bless(true),
         ["crash", rest @ ..] => crash::run(rest),
+        ["eval", rest @ ..] => eval::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
         [] | ["help" | "-h" | "--help"] => {
             print!("{USAGE}");

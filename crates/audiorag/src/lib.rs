@@ -30,6 +30,7 @@
 
 pub mod captions;
 pub mod doctor;
+pub mod eval;
 pub mod export;
 pub mod gc;
 mod guard;

@@ -166,6 +166,7 @@ impl Querier {
             question,
             depth: retrieve::depth(top_k, self.store.limits().max_top_k),
             filter: &options.filter,
+            mode: self.settings.mode,
             sounds: self.settings.sounds,
         };
         let mut found = retrieve::hybrid(stores, wanted, timings).await?;

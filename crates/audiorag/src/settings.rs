@@ -101,6 +101,18 @@ words! {
 }
 
 words! {
+    /// What a question searches.
+    SearchMode {
+        /// Meaning, words and sound, fused.
+        Hybrid = "hybrid",
+        /// Meaning only, by vectors.
+        Dense = "dense",
+        /// Words and sound only, in the database.
+        Lexical = "lexical",
+    }
+}
+
+words! {
     /// How strictly vector writes are checked.
     VerifyMode {
         /// Not at all.
@@ -316,6 +328,8 @@ pub struct ChunkSettings {
 pub struct RetrievalSettings {
     /// Passages retrieved.
     pub top_k: usize,
+    /// What is searched.
+    pub mode: SearchMode,
     /// Similarity below which a passage does not answer.
     pub abstain_below: f32,
     /// Whether rare words are also looked for by their sound.

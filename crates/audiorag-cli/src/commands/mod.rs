@@ -8,6 +8,7 @@ mod db;
 mod decode;
 mod delete;
 mod doctor;
+mod eval;
 mod export;
 mod gc;
 mod index;
@@ -67,6 +68,7 @@ pub(crate) async fn dispatch(program: Program, command: Command) -> Result<ExitS
                 Command::Query(question) | Command::Search(question) => question.settings(),
                 Command::Models(action) => action.settings(),
                 Command::Gc(gc) => gc.settings(),
+                Command::Eval(eval) => eval.settings(),
                 _ => BTreeMap::new(),
             };
             let context = program.resolve(flags)?;
@@ -92,6 +94,7 @@ async fn with_settings(context: &Context, command: Command) -> Result<ExitStatus
         Command::Doctor(args) => doctor::run(context, args).await,
         Command::Cache(action) => cache::run(context, action).await,
         Command::Cost(args) => cost::run(context, &args).await,
+        Command::Eval(args) => eval::run(context, &args).await,
         Command::Gc(args) => gc::run(context, args.dry_run).await,
         Command::Db(action) => db::run(context, action).await,
         #[cfg(feature = "local")]

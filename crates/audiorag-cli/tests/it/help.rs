@@ -6,7 +6,7 @@ use audiorag_cli::ExitStatus;
 #[tokio::test]
 async fn help_of_every_command() {
     let world = World::new();
-    let commands: [&[&str]; 33] = [
+    let commands: [&[&str]; 34] = [
         &[],
         &["setup"],
         &["index"],
@@ -26,6 +26,7 @@ async fn help_of_every_command() {
         &["cache"],
         &["cache", "info"],
         &["cache", "clear"],
+        &["eval"],
         &["gc"],
         &["config"],
         &["config", "show"],

@@ -2,6 +2,7 @@
 
 use super::Timings;
 use crate::guard::Guarded;
+use crate::settings::SearchMode;
 use audiorag_core::capability::{Embedder, InputType, Reranker, VectorMatch, VectorStore};
 use audiorag_core::fusion::{RRF_K, reciprocal_rank_fusion};
 use audiorag_core::id::{ChunkId, SourceId};
@@ -31,6 +32,8 @@ pub(crate) struct Wanted<'a> {
     /// Candidates of each search.
     pub(crate) depth: usize,
     pub(crate) filter: &'a Filter,
+    /// Which of the searches are made.
+    pub(crate) mode: SearchMode,
     /// Whether rare words are looked for by their sound.
     pub(crate) sounds: bool,
 }
@@ -63,8 +66,15 @@ impl Lexical {
             question,
             depth,
             filter,
+            mode,
             sounds,
         } = wanted;
+        if mode == SearchMode::Dense {
+            return Ok(Self {
+                words: Vec::new(),
+                sounds: Vec::new(),
+            });
+        }
         let by_sound = async {
             if sounds {
                 state.search_sounds(question, depth, filter).await
@@ -109,10 +119,14 @@ pub(crate) async fn hybrid(
     let started = Instant::now();
     let mut lexical = lexical?;
     for attempt in 1.. {
-        let dense = store
-            .search(&vector, wanted.depth, wanted.filter)
-            .await
-            .map_err(|error| error.with_stage(Stage::Search))?;
+        let dense = if wanted.mode == SearchMode::Lexical {
+            Vec::new()
+        } else {
+            store
+                .search(&vector, wanted.depth, wanted.filter)
+                .await
+                .map_err(|error| error.with_stage(Stage::Search))?
+        };
         let hits = live_hits(state, &dense, &lexical).await?;
         // A revision that was live when it was found may have been replaced before it was looked up, by one that
         // was not to be found yet: the source would be missing from the answer. Then there is a new one to find.

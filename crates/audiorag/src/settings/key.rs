@@ -3,7 +3,8 @@
 use super::kind::Kind;
 use super::vendor::{Capability, VendorKey};
 use super::{
-    BudgetPolicy, LogFormat, LogLevel, ModelRoute, PullConsent, TranscriptMode, VectorIdFormat, VerifyMode,
+    BudgetPolicy, LogFormat, LogLevel, ModelRoute, PullConsent, SearchMode, TranscriptMode, VectorIdFormat,
+    VerifyMode,
 };
 use audiorag_core::chunking::ChunkStrategy;
 
@@ -220,6 +221,10 @@ settings! {
     /// Passages retrieved for a question.
     RetrievalTopK = "retrieval.top_k":
         Kind::Integer { min: 1, max: 1000 }, Fallback::Value("10");
+    /// What is searched: `hybrid` by meaning, by words and by sound, `dense` by meaning only, `lexical` by words and by
+    /// sound only. The others are for comparisons: `hybrid` finds more.
+    RetrievalMode = "retrieval.mode":
+        Kind::Choice(SearchMode::NAMES), Fallback::Value("hybrid");
     /// Similarity below which a passage does not answer a question, from 0 to 1.
     RetrievalAbstainBelow = "retrieval.abstain_below":
         Kind::Number { min: 0.0, max: 1.0 }, Fallback::Value("0.3");

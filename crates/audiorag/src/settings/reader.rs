@@ -7,7 +7,8 @@ use super::resolve::{Entry, Origin};
 use super::sources::{Sources, Violation, Written};
 use super::vendor::{VendorKey, VendorSettings};
 use super::{
-    BudgetPolicy, LogFormat, LogLevel, ModelRoute, PullConsent, TranscriptMode, VectorIdFormat, VerifyMode,
+    BudgetPolicy, LogFormat, LogLevel, ModelRoute, PullConsent, SearchMode, TranscriptMode, VectorIdFormat,
+    VerifyMode,
 };
 use audiorag_core::chunking::ChunkStrategy;
 use audiorag_core::{MediaTime, Result, Secret};
@@ -479,6 +480,7 @@ word!(
     ChunkStrategy,
     ModelRoute,
     PullConsent,
+    SearchMode,
     TranscriptMode,
     VectorIdFormat,
     VerifyMode,

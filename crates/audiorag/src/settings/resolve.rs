@@ -7,8 +7,8 @@ use super::sources::{Layers, Sources, Violation};
 use super::{
     BucketSettings, ChunkSettings, DatabaseSettings, DecodeSettings, EmbeddingSettings, FetchSettings,
     GcSettings, GenerationSettings, HttpSettings, IndexSettings, LogFormat, LogLevel, LogSettings,
-    ModelRoute, ModelSettings, PullConsent, RerankerSettings, RetrievalSettings, Settings, SttSettings,
-    TranscriptMode, VectorIdFormat, VectorStoreSettings, VerifyMode,
+    ModelRoute, ModelSettings, PullConsent, RerankerSettings, RetrievalSettings, SearchMode, Settings,
+    SttSettings, TranscriptMode, VectorIdFormat, VectorStoreSettings, VerifyMode,
 };
 use audiorag_core::chunking::ChunkStrategy;
 use audiorag_core::retry::RetryPolicy;
@@ -167,6 +167,7 @@ impl Reader<'_> {
             chunk: self.chunk(),
             retrieval: RetrievalSettings {
                 top_k: self.integer(Key::RetrievalTopK, 10) as usize,
+                mode: self.word(Key::RetrievalMode, SearchMode::parse, SearchMode::Hybrid),
                 abstain_below: self.number(Key::RetrievalAbstainBelow, 0.3) as f32,
                 sounds: self.flag(Key::RetrievalSounds, true),
                 neighbours: self.integer(Key::RetrievalNeighbours, 0) as u32,
