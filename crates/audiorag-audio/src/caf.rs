@@ -30,9 +30,7 @@ pub(crate) fn objection(file: &File) -> Option<&'static str> {
     let length = i64::try_from(file.metadata().ok()?.len()).ok()?;
     let mut at = 8_i64;
     for _ in 0..MAX_CHUNKS {
-        let Some(chunk) = u64::try_from(at).ok().and_then(|at| bytes::<12>(file, at)) else {
-            return None;
-        };
+        let chunk: [u8; 12] = bytes(file, u64::try_from(at).ok()?)?;
         let (kind, size) = chunk.split_at(4);
         let size = i64::from_be_bytes(size.try_into().ok()?);
         if kind == b"data" {

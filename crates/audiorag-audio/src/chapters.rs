@@ -198,15 +198,17 @@ fn mp4(mut file: &File, chapters: &mut Vec<Chapter>) -> io::Result<()> {
         .read_to_end(&mut content)?;
     // Version, flags, four bytes without meaning, and how many; a byte for each of the lengths.
     let mut rest = content.get(9..).unwrap_or_default();
-    while let Some((head, after)) = rest.split_first_chunk::<9>() {
-        let [a, b, c, d, e, f, g, h, size] = *head;
+    while let Some((start, after)) = rest.split_first_chunk::<8>() {
+        let Some((&size, after)) = after.split_first() else {
+            break;
+        };
         let Some(title) = after.get(..usize::from(size)) else {
             break;
         };
         rest = after.get(usize::from(size)..).unwrap_or_default();
         if let Some(title) = tags::clean(&String::from_utf8_lossy(title)) {
             chapters.push(Chapter {
-                start: MediaTime::from_millis(u64::from_be_bytes([a, b, c, d, e, f, g, h]) / 10_000),
+                start: MediaTime::from_millis(u64::from_be_bytes(*start) / 10_000),
                 title,
             });
         }
