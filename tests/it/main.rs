@@ -19,6 +19,7 @@ mod interrupt;
 mod logs;
 mod main_job;
 mod peer;
+mod quality;
 mod recordings;
 mod rerun;
 mod sandbox;

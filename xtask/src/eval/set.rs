@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Changes when the same texts are spoken otherwise.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Recordings that a quick run takes.
 const QUICK: usize = 8;
 

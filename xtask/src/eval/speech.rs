@@ -99,8 +99,8 @@ pub(super) fn speak(
             "a voice changed its rate"
         );
         spoken.rate = rate;
-        // Half a second to two and a half: speakers breathe, and think.
-        spoken.silence(0.5 + 2.0 * random.unit());
+        // Half a second to almost three: speakers breathe, and think.
+        spoken.silence(0.5 + 2.3 * random.unit());
         let start = spoken.seconds();
         spoken.samples.extend_from_slice(trimmed(&samples));
         spoken.spans.push((start, spoken.seconds()));
