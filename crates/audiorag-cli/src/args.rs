@@ -1,8 +1,10 @@
 //! What can be written on the command line.
 
 mod given;
+mod query;
 mod speakers;
 
+pub(crate) use query::Query;
 pub(crate) use speakers::{Merge, Rename, Speakers};
 
 use audiorag::core::Money;
@@ -131,7 +133,7 @@ pub(crate) enum Command {
     /// Make indexed sources anew: cut, embedded or transcribed again
     Reindex(Reindex),
     /// Ask a question, get an answer with citations
-    Query(Question),
+    Query(Query),
     /// Find passages
     Search(Question),
     /// List the sources

@@ -1,9 +1,13 @@
 //! The query path, top to bottom:
 //! embed the question, search densely and lexically, fuse, keep what is live, rerank, merge neighbours, answer.
 
+mod event;
 mod extract;
 mod generate;
 mod retrieve;
+mod write;
+
+pub use event::{QueryEvent, QueryObserver};
 
 use crate::guard::Guarded;
 use audiorag_core::capability::{Embedder, Generator, Reranker, VectorStore};
@@ -94,47 +98,20 @@ impl Querier {
         operation_id: OperationId,
         text: &str,
         options: &QueryOptions,
+        observer: &dyn QueryObserver,
     ) -> Result<QueryReply> {
         let question = checked(text)?;
         let mut timings = Timings::default();
         let found = self.retrieve(question, options, &mut timings).await?;
         let passages = retrieve::merge_neighbours(found.hits);
+        observer.event(&QueryEvent::Passages(&passages));
         let mut degraded = found.degraded;
         let started = Instant::now();
-        let written = match &self.mode {
-            _ if passages.is_empty() => extract::nothing(),
-            AnswerMode::None => extract::nothing(),
-            AnswerMode::Extractive => {
-                extract::answer(
-                    &self.embedder,
-                    question,
-                    &found.vector,
-                    &passages,
-                    self.abstain_below,
-                )
-                .await?
-            }
-            AnswerMode::Generator(generator) => {
-                match generate::answer(generator, question, &passages).await {
-                    Ok(written) => written,
-                    // The passages are still worth having.
-                    Err(error) => {
-                        tracing::warn!(error = %error.report(), "the generator failed; answering by extraction");
-                        degraded.push("generate".to_owned());
-                        let cut = self.abstain_below;
-                        extract::answer(&self.embedder, question, &found.vector, &passages, cut).await?
-                    }
-                }
-            }
-        };
+        let written = self
+            .write(question, &found.vector, &passages, &mut degraded, observer)
+            .await?;
         timings.add(Stage::Generate, started);
-        let answer = Answer {
-            text: written.text,
-            citations: written.citations,
-            passages,
-            degraded,
-            model: written.model,
-        };
+        let answer = written.into_answer(passages, degraded);
         Ok(QueryReply {
             operation_id,
             answer,
@@ -188,13 +165,6 @@ impl Timings {
         tracing::info!(stage = %stage, elapsed_ms = elapsed.as_millis() as u64, "stage completed");
         self.0.push((stage, elapsed));
     }
-}
-
-/// What was written as an answer.
-pub(crate) struct Written {
-    pub(crate) text: String,
-    pub(crate) citations: Vec<audiorag_core::model::Citation>,
-    pub(crate) model: String,
 }
 
 fn checked(text: &str) -> Result<&str> {

@@ -64,7 +64,8 @@ pub(crate) async fn dispatch(program: Program, command: Command) -> Result<ExitS
         }
         command => {
             let flags = match &command {
-                Command::Query(question) | Command::Search(question) => question.settings(),
+                Command::Query(query) => query.settings(),
+                Command::Search(question) => question.settings(),
                 Command::Models(action) => action.settings(),
                 Command::Gc(gc) => gc.settings(),
                 _ => BTreeMap::new(),
