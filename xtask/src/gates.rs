@@ -137,7 +137,7 @@ fn deny() -> Result<Verdict> {
 /// Crates whose features for vendors only switch on those of the crate below: one of them stands for all.
 const FORWARDERS: &[&str] = &["audiorag", "audiorag-cli"];
 /// The features of a forwarder that change its own code.
-const OWN_FEATURES: &[&str] = &["default", "failpoints", "http", "local", "web"];
+const OWN_FEATURES: &[&str] = &["default", "failpoints", "http", "local", "s3", "web"];
 
 /// The whole workspace as it is built by default, then every crate with features: with none, each alone, all.
 /// Goes on after a failure, to show all of them.

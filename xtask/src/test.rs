@@ -20,7 +20,7 @@ const TARGETS: &[&str] = &[
 
 /// What the tests need beyond the default build: Chroma and PostgreSQL, and places where a run is made to fail.
 /// Nothing is different as long as no test uses them.
-const FEATURES: &str = "audiorag-providers/real-servers,audiorag/failpoints,audiorag-fetch/s3";
+const FEATURES: &str = "audiorag-providers/real-servers,audiorag/failpoints,audiorag/s3";
 
 /// Builds the program, the tests and what they use, as `cargo test` would.
 pub(crate) fn build() -> Result<()> {

@@ -4,9 +4,9 @@ use crate::edit::{self, Edit};
 use crate::file::{self, FileName, OpenFile};
 use crate::patience::{Patience, Watched};
 use crate::sniff::{self, Content};
-use crate::{DecodeOptions, Limits, cutoff, isolate, tags};
+use crate::{DecodeOptions, Limits, chapters, cutoff, ffmpeg, isolate, opus, tags};
 use audiorag_core::model::Media;
-use audiorag_core::{Error, MediaTime, Result, Stage};
+use audiorag_core::{Error, ErrorKind, MediaTime, Result, Stage};
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,10 +45,35 @@ pub fn probe(path: &Path) -> Result<Media> {
 /// As [`probe`], and [`Input`](audiorag_core::ErrorKind::Input) for a track or channel that the recording does not
 /// have.
 pub fn probe_with(path: &Path, options: &DecodeOptions) -> Result<Media> {
-    match &options.isolation {
-        Some(isolation) => isolate::probe(path, options, isolation, Stage::Probe),
-        None => open(path, options, Stage::Probe).map(|opened| opened.media),
+    let stage = Stage::Probe;
+    let media = match &options.isolation {
+        Some(isolation) => isolate::probe(path, options, isolation, stage),
+        None => open(path, options, stage).map(|opened| opened.media),
+    };
+    match ffmpeg_for(path, options, media.as_ref(), stage) {
+        Some(program) => ffmpeg::probe(path, program, options, stage),
+        None => media,
     }
+}
+
+/// The ffmpeg program, when it is there and has to decode what was found, or not found, here.
+pub(crate) fn ffmpeg_for<'a>(
+    path: &Path,
+    options: &'a DecodeOptions,
+    media: Result<&Media, &Error>,
+    stage: Stage,
+) -> Option<&'a Path> {
+    let program = options.ffmpeg.as_deref()?;
+    let is_wanted = match media {
+        Err(error) => error.kind() == ErrorKind::Unsupported,
+        // High-efficiency AAC codes its lower half at half the rate, and need not say that there is another.
+        Ok(media) => {
+            media.codec == "aac"
+                && media.sample_rate <= 24_000
+                && ffmpeg::finds_high_efficiency(path, program, options.track, stage)
+        }
+    };
+    is_wanted.then_some(program)
 }
 
 /// A recording whose headers have been read.
@@ -82,18 +107,26 @@ pub(crate) fn open(path: &Path, options: &DecodeOptions, stage: Stage) -> Result
     check_content(&file, &name)?;
     let edits = edit::of_tracks(&file);
     let is_cut_off = cutoff::is_cut_off(&file);
+    let (chapters, patch) = chapters::of_file(&file);
     file.rewind().map_err(|cause| name.io("read", cause))?;
     let stall = Duration::from_millis(options.limits.max_stall.as_millis());
     let patience = Patience::new(stall, metadata.len());
     let counting = patience.count();
     // A file that is cut off is read as a stream, which promises no length.
-    let source = Watched::new(file, patience.clone(), (!is_cut_off).then_some(metadata.len()));
+    let length = (!is_cut_off).then_some(metadata.len());
+    let source = Watched::new(file, patience.clone(), length, patch);
     let opened = guarded(&name, "reading the headers", || {
         open_container(source, &edits, &name, options)
     })?;
     drop(counting);
     opened
-        .map(|opened| Opened { is_cut_off, ..opened })
+        .map(|mut opened| {
+            opened.is_cut_off = is_cut_off;
+            if opened.media.chapters.is_empty() {
+                opened.media.chapters = chapters;
+            }
+            opened
+        })
         .map_err(|error| {
             if patience.is_over() {
                 isolate::too_slow(&name, stall)
@@ -156,11 +189,19 @@ fn open_container(
     if media.channels > 0 {
         check_channel(options.channel, usize::from(media.channels), name)?;
     }
-    let edit = edits
+    let mut edit = edits
         .iter()
         .find(|(id, _)| media.container == "mp4" && *id == track.id)
         .map_or_else(Edit::default, |(_, edit)| *edit);
-    media.duration = announced(&track, &*reader, &parameters)
+    let mut announced = announced(&track, &*reader, &parameters);
+    if edit.skip == 0 {
+        edit.skip = opus::nanos_before_start(&parameters);
+        // Other containers announce the length with what is skipped.
+        if media.container == "mkv" {
+            announced = announced.map(|nanos| nanos.saturating_add(edit.skip));
+        }
+    }
+    media.duration = announced
         .map(|nanos| {
             let played = nanos.saturating_sub(edit.skip);
             edit.lead
@@ -196,6 +237,12 @@ fn open_container(
     })
 }
 
+/// The error of a track, counted from 1, that is not there.
+pub(crate) fn no_track(name: &FileName, number: u32, count: usize) -> Error {
+    name.input(format_args!("has no audio track {number} of {count}"))
+        .with_hint(format!("choose a track from 1 to {count}"))
+}
+
 /// Refuses a channel, counted from 1, that is not there.
 pub(crate) fn check_channel(wanted: Option<u16>, channels: usize, name: &FileName) -> Result<()> {
     match wanted {
@@ -224,17 +271,14 @@ pub(crate) fn choose_track(
             ))
         })
         .collect();
-    let codecs = symphonia::default::get_codecs();
+    let codecs = opus::codecs();
     let can_decode = |parameters: &AudioCodecParameters| codecs.get_audio_decoder(parameters.codec).is_some();
     let audio = match wanted {
         Some(number) if !audio.is_empty() => {
             let chosen = (number as usize)
                 .checked_sub(1)
                 .and_then(|index| audio.get(index));
-            vec![*chosen.ok_or_else(|| {
-                name.input(format_args!("has no audio track {number} of {}", audio.len()))
-                    .with_hint(format!("choose a track from 1 to {}", audio.len()))
-            })?]
+            vec![*chosen.ok_or_else(|| no_track(name, number, audio.len()))?]
         }
         _ => audio,
     };
@@ -284,7 +328,7 @@ pub(crate) fn make_decoder(
 ) -> Result<Box<dyn AudioDecoder>> {
     // Trimming is done in `decode`, which survives wrong announcements.
     let options = AudioDecoderOptions::default().gapless(false);
-    symphonia::default::get_codecs()
+    opus::codecs()
         .make_audio_decoder(parameters, &options)
         .map_err(|error| match error {
             SymphoniaError::Unsupported(detail) => {
@@ -319,6 +363,46 @@ pub(crate) fn too_long(name: &FileName, length: MediaTime, limits: &Limits) -> E
         limits.max_duration
     ))
     .with_hint("cut it into several recordings")
+}
+
+/// Judges a finished recording by its length in nanoseconds: what was decoded, how far that reaches, and what was
+/// expected. Returns warnings, or an error when too much is missing.
+pub(crate) fn judge_length(
+    name: &FileName,
+    limits: &Limits,
+    decoded: u64,
+    position: u64,
+    expected: u64,
+) -> Result<Vec<String>> {
+    let (have, want) = (seconds(decoded), seconds(expected));
+    if (decoded as f64) < expected as f64 * limits.min_decodable {
+        return Err(name
+            .input(format_args!(
+                "is cut off or damaged: only {have} of {want} s could be decoded"
+            ))
+            .with_hint("copy or download it again"));
+    }
+    if position < limits.min_duration.as_millis().saturating_mul(1_000_000) {
+        return Err(name
+            .input(format_args!("is too short: {} ms of audio", position / 1_000_000))
+            .with_hint("give a recording that holds at least a word"));
+    }
+    // Announcements are rounded: half a percent or a quarter of a second is no loss.
+    let is_loss = expected - decoded > (expected / 200).max(250_000_000);
+    Ok(is_loss
+        .then(|| format!("decoded {have} of {want} s"))
+        .into_iter()
+        .collect())
+}
+
+/// Whole seconds, or tenths below ten.
+fn seconds(nanos: u64) -> String {
+    let seconds = nanos as f64 / 1e9;
+    if seconds < 10.0 {
+        format!("{seconds:.1}")
+    } else {
+        format!("{seconds:.0}")
+    }
 }
 
 fn unreadable(name: &FileName, error: SymphoniaError) -> Error {
@@ -396,11 +480,10 @@ fn container_name(reader: &dyn FormatReader) -> String {
 
 /// The usual short name of a codec, whether it is decoded here or not.
 pub(crate) fn codec_name(id: AudioCodecId) -> String {
-    if let Some(registered) = symphonia::default::get_codecs().get_audio_decoder(id) {
+    if let Some(registered) = opus::codecs().get_audio_decoder(id) {
         return registered.codec.info.short_name.to_owned();
     }
     match id {
-        codec::CODEC_ID_OPUS => "opus",
         codec::CODEC_ID_SPEEX => "speex",
         codec::CODEC_ID_MUSEPACK => "musepack",
         codec::CODEC_ID_AC3 => "ac3",
@@ -422,7 +505,6 @@ pub(crate) fn codec_name(id: AudioCodecId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use audiorag_core::ErrorKind;
 
     #[test]
     fn a_panic_becomes_an_error_of_the_file() {
@@ -444,6 +526,12 @@ mod tests {
         assert!(check_shape(1, 1, &name, &limits).is_err());
         assert!(check_shape(4_000_000_000, 1, &name, &limits).is_err());
         assert!(check_shape(48_000, 65, &name, &limits).is_err());
+    }
+
+    #[test]
+    fn seconds_read_well() {
+        assert_eq!(seconds(61_400_000_000), "61");
+        assert_eq!(seconds(1_250_000_000), "1.2");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use crate::container::{self, Opened, guarded, too_long};
 use crate::file::FileName;
 use crate::patience::Patience;
-use crate::{Limits, isolate};
+use crate::{Limits, isolate, opus};
 use audiorag_core::model::Media;
 use audiorag_core::{MediaTime, Result};
 use std::io;
@@ -281,8 +281,9 @@ impl PacketDecoder {
         self.time_base = track.time_base;
         self.origin = None;
         self.is_priming = container::codec_name(parameters.codec) == "vorbis";
+        self.skip = opus::nanos_before_start(&parameters);
         // The next link's timestamps start anew at the present position.
-        self.moved = i128::from(self.clock.nanos());
+        self.moved = i128::from(self.clock.nanos()) - i128::from(self.skip);
         // The announced length is that of one link.
         self.is_announced = false;
         self.failures += 1;
@@ -448,26 +449,7 @@ impl PacketDecoder {
         } else {
             position
         };
-        let (have, want) = (seconds(decoded), seconds(expected));
-        if (decoded as f64) < expected as f64 * self.limits.min_decodable {
-            return Err(self
-                .name
-                .input(format_args!(
-                    "is cut off or damaged: only {have} of {want} s could be decoded"
-                ))
-                .with_hint("copy or download it again"));
-        }
-        if position < self.limits.min_duration.as_millis().saturating_mul(1_000_000) {
-            return Err(self
-                .name
-                .input(format_args!("is too short: {} ms of audio", position / 1_000_000))
-                .with_hint("give a recording that holds at least a word"));
-        }
-        let mut warnings = Vec::new();
-        // Announcements are rounded: half a percent or a quarter of a second is no loss.
-        if expected - decoded > (expected / 200).max(250_000_000) {
-            warnings.push(format!("decoded {have} of {want} s"));
-        }
+        let mut warnings = container::judge_length(&self.name, &self.limits, decoded, position, expected)?;
         if self.bad_packets > 0 {
             warnings.push(format!(
                 "{} damaged packets were replaced by silence",
@@ -475,16 +457,6 @@ impl PacketDecoder {
             ));
         }
         Ok(warnings)
-    }
-}
-
-/// Whole seconds, or tenths below ten.
-fn seconds(nanos: u64) -> String {
-    let seconds = nanos as f64 / NANOS as f64;
-    if seconds < 10.0 {
-        format!("{seconds:.1}")
-    } else {
-        format!("{seconds:.0}")
     }
 }
 
@@ -536,11 +508,5 @@ mod tests {
         clock.frames += 4000;
         assert_eq!(clock.nanos(), 1_500_000_000);
         assert_eq!(clock.in_frames(250_000_000), 2000);
-    }
-
-    #[test]
-    fn seconds_read_well() {
-        assert_eq!(seconds(61_400_000_000), "61");
-        assert_eq!(seconds(1_250_000_000), "1.2");
     }
 }

@@ -26,10 +26,7 @@ const MAX_ENTRIES: u32 = 64;
 /// The edits of all tracks by track id. A track is left out when its list is damaged or joins several
 /// stretches, which cannot be expressed as skipping and stopping. Moves the file's position.
 pub(crate) fn of_tracks(file: &File) -> Vec<(u32, Edit)> {
-    let mut reader = Boxes {
-        file,
-        left: MAX_BOXES,
-    };
+    let mut reader = Boxes::new(file);
     let mut edits = Vec::new();
     // A damaged box ends the search; what was found before it is sound.
     let _ = reader.collect(&mut edits);
@@ -37,14 +34,22 @@ pub(crate) fn of_tracks(file: &File) -> Vec<(u32, Edit)> {
 }
 
 /// Start and end of a box's content.
-type Extent = (u64, u64);
+pub(crate) type Extent = (u64, u64);
 
-struct Boxes<'a> {
+/// The boxes of a file; a limited number of them.
+pub(crate) struct Boxes<'a> {
     file: &'a File,
     left: usize,
 }
 
-impl Boxes<'_> {
+impl<'a> Boxes<'a> {
+    pub(crate) fn new(file: &'a File) -> Self {
+        Self {
+            file,
+            left: MAX_BOXES,
+        }
+    }
+
     fn bytes<const N: usize>(&mut self, at: u64) -> io::Result<[u8; N]> {
         let mut bytes = [0; N];
         self.file.seek(SeekFrom::Start(at))?;
@@ -53,7 +58,7 @@ impl Boxes<'_> {
     }
 
     /// The next box of this kind between two positions.
-    fn find(&mut self, mut at: u64, end: u64, kind: [u8; 4]) -> io::Result<Option<Extent>> {
+    pub(crate) fn find(&mut self, mut at: u64, end: u64, kind: [u8; 4]) -> io::Result<Option<Extent>> {
         while at.saturating_add(8) <= end {
             let Some(left) = self.left.checked_sub(1) else {
                 return Ok(None);

@@ -10,14 +10,17 @@
 //! decoder that panics becomes an [`Input`](audiorag_core::ErrorKind::Input) error of that file. With [`Isolation`]
 //! decoders run in a child process, where a crash or a loop costs nothing but that file.
 
+mod chapters;
 mod container;
 mod cutoff;
 mod decode;
 mod edit;
+mod ffmpeg;
 mod file;
 mod isolate;
 mod limits;
 mod options;
+mod opus;
 mod parts;
 mod patience;
 mod process;

@@ -57,8 +57,8 @@ impl PartReader {
     pub fn open_with(path: &Path, settings: SplitSettings, options: &DecodeOptions) -> Result<Self> {
         let samples = SampleReader::open_with(path, options)?;
         Ok(Self {
+            fingerprint: fingerprint(&samples, options),
             samples,
-            fingerprint: options.fingerprint(),
             detector: Detector::new(),
             splitter: Splitter::new(&settings.consistent()),
             buffer: Vec::new(),
@@ -76,7 +76,8 @@ impl PartReader {
     }
 
     /// A stable text that is equal exactly when the same file gives the same samples: that of the
-    /// [`DecodeOptions`]. It belongs into part keys, beside that of the [`SplitSettings`].
+    /// [`DecodeOptions`], and whether ffmpeg decodes. It belongs into part keys, beside that of the
+    /// [`SplitSettings`].
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -141,6 +142,18 @@ impl PartReader {
             speech: cut.speech.clone(),
         })
     }
+}
+
+fn fingerprint(samples: &SampleReader, options: &DecodeOptions) -> String {
+    let mut text = options.fingerprint();
+    if samples.is_by_ffmpeg() {
+        text.push_str(if text.is_empty() {
+            "decoder=ffmpeg"
+        } else {
+            " decoder=ffmpeg"
+        });
+    }
+    text
 }
 
 impl Iterator for PartReader {

@@ -1,9 +1,10 @@
-//! How long decoding may go on without a result.
+//! The file as a decoder sees it, and how long decoding may go on without a result.
 //!
 //! A thread cannot be killed, so this is the most that can be done inside a process: whatever loops in a decoder,
 //! it reads input or returns packets, and both places ask here whether to go on. A loop that does neither is
 //! stopped by [`Isolation`](crate::Isolation) alone.
 
+use crate::chapters::Patch;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -96,16 +97,21 @@ pub(crate) struct Watched<F> {
     patience: Patience,
     length: Option<u64>,
     is_seekable: bool,
+    position: u64,
+    patch: Option<Patch>,
 }
 
 impl<F> Watched<F> {
     /// `length` of `None`: a stream that does not say where it ends and is read from start to end.
-    pub(crate) fn new(file: F, patience: Patience, length: Option<u64>) -> Self {
+    /// The file stands at its start.
+    pub(crate) fn new(file: F, patience: Patience, length: Option<u64>, patch: Option<Patch>) -> Self {
         Self {
             file,
             patience,
             is_seekable: length.is_some(),
             length,
+            position: 0,
+            patch,
         }
     }
 
@@ -127,7 +133,12 @@ impl<F> Watched<F> {
 impl<F: Read> Read for Watched<F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.check()?;
-        self.file.read(buffer)
+        let count = self.file.read(buffer)?;
+        if let (Some(patch), Some(read)) = (&self.patch, buffer.get_mut(..count)) {
+            patch.apply(self.position, read);
+        }
+        self.position += count as u64;
+        Ok(count)
     }
 }
 
@@ -137,7 +148,8 @@ impl<F: Seek> Seek for Watched<F> {
         if !self.is_seekable {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "a stream cannot seek"));
         }
-        self.file.seek(to)
+        self.position = self.file.seek(to)?;
+        Ok(self.position)
     }
 }
 
@@ -170,7 +182,7 @@ mod tests {
         // Once over, it stays so, even when samples come at last.
         patience.reward(Duration::from_secs(1));
         assert!(patience.is_over());
-        let mut watched = Watched::new(Cursor::new(vec![1, 2, 3]), patience, Some(3));
+        let mut watched = Watched::new(Cursor::new(vec![1, 2, 3]), patience, Some(3), None);
         assert_eq!(
             watched.read(&mut [0; 2]).unwrap_err().kind(),
             io::ErrorKind::TimedOut
@@ -184,7 +196,7 @@ mod tests {
     #[test]
     fn a_patient_reader_reads_everything() {
         let patience = Patience::new(Duration::from_hours(1), 3);
-        let mut watched = Watched::new(Cursor::new(vec![1, 2, 3]), patience, None);
+        let mut watched = Watched::new(Cursor::new(vec![1, 2, 3]), patience, None, None);
         assert!(!watched.is_seekable() && watched.byte_len().is_none());
         assert!(watched.seek(SeekFrom::Start(0)).is_err());
         let mut all = Vec::new();

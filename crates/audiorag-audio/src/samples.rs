@@ -3,6 +3,7 @@
 use crate::DecodeOptions;
 use crate::container;
 use crate::decode::PacketDecoder;
+use crate::ffmpeg::Ffmpeg;
 use crate::isolate::Isolated;
 use crate::resample::Resampler;
 use audiorag_core::model::Media;
@@ -26,6 +27,18 @@ enum Decoder {
     Native(Box<Native>),
     /// A child process of ours.
     Isolated(Box<Isolated>),
+    /// The ffmpeg program.
+    Ffmpeg(Box<Ffmpeg>),
+}
+
+impl Decoder {
+    fn media(&self) -> &Media {
+        match self {
+            Self::Native(native) => native.media(),
+            Self::Isolated(isolated) => isolated.media(),
+            Self::Ffmpeg(ffmpeg) => ffmpeg.media(),
+        }
+    }
 }
 
 impl SampleReader {
@@ -44,8 +57,14 @@ impl SampleReader {
     pub fn open_with(path: &Path, options: &DecodeOptions) -> Result<Self> {
         let stage = Stage::Split;
         let decoder = match &options.isolation {
-            Some(isolation) => Decoder::Isolated(Box::new(Isolated::open(path, options, isolation, stage)?)),
-            None => Decoder::Native(Box::new(Native::open(path, options, stage)?)),
+            Some(isolation) => Isolated::open(path, options, isolation, stage)
+                .map(|isolated| Decoder::Isolated(Box::new(isolated))),
+            None => Native::open(path, options, stage).map(|native| Decoder::Native(Box::new(native))),
+        };
+        let found = decoder.as_ref().map(Decoder::media);
+        let decoder = match container::ffmpeg_for(path, options, found, stage) {
+            Some(program) => Decoder::Ffmpeg(Box::new(Ffmpeg::open(path, program, options, stage)?)),
+            None => decoder?,
         };
         Ok(Self {
             decoder,
@@ -57,10 +76,12 @@ impl SampleReader {
 
     /// What the headers say.
     pub fn media(&self) -> &Media {
-        match &self.decoder {
-            Decoder::Native(native) => native.media(),
-            Decoder::Isolated(isolated) => isolated.media(),
-        }
+        self.decoder.media()
+    }
+
+    /// Whether ffmpeg decodes it, see [`DecodeOptions::ffmpeg`].
+    pub fn is_by_ffmpeg(&self) -> bool {
+        matches!(self.decoder, Decoder::Ffmpeg(_))
     }
 
     /// Samples handed out so far.
@@ -73,6 +94,7 @@ impl SampleReader {
         match &self.decoder {
             Decoder::Native(native) => native.warnings(),
             Decoder::Isolated(isolated) => isolated.warnings(),
+            Decoder::Ffmpeg(ffmpeg) => ffmpeg.warnings(),
         }
     }
 
@@ -92,6 +114,7 @@ impl SampleReader {
             let filled = match &mut self.decoder {
                 Decoder::Native(native) => native.fill(&mut self.block),
                 Decoder::Isolated(isolated) => isolated.fill(&mut self.block),
+                Decoder::Ffmpeg(ffmpeg) => ffmpeg.fill(&mut self.block),
             };
             self.is_done = !matches!(filled, Ok(true));
             filled?;

@@ -59,6 +59,8 @@ const UNSUPPORTED: &[(Magic, &str)] = &[
     ((4, b"moov"), "QuickTime movie without file type"),
     ((4, b"mdat"), "QuickTime movie without file type"),
     ((4, b"wide"), "QuickTime movie without file type"),
+    ((0, b"\x0b\x77"), "Dolby Digital (AC-3, E-AC-3)"),
+    ((0, b"\x7f\xfe\x80\x01"), "DTS"),
 ];
 
 const FOREIGN: &[(Magic, &str)] = &[
@@ -97,6 +99,10 @@ pub(crate) fn recognise(head: &[u8]) -> Content {
     }
     if let Some((_, what)) = FOREIGN.iter().find(|(magic, _)| matches(head, *magic)) {
         return Content::Foreign(what);
+    }
+    // The first packet of an Ogg file names its codec; a page with one packet has a head of 28 bytes.
+    if head.starts_with(b"OggS") && matches(head, (28, b"Speex   ")) {
+        return Content::Unsupported("Speex");
     }
     if KNOWN
         .iter()

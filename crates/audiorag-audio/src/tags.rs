@@ -1,17 +1,23 @@
-//! Title, artist, album, date and language from whatever tags a file carries.
+//! Title, artist, album, date, language and chapters from whatever tags a file carries.
 
-use audiorag_core::model::Media;
+use audiorag_core::MediaTime;
+use audiorag_core::model::{Chapter, Media};
 use std::fmt::Write as _;
 use symphonia::core::formats::FormatReader;
-use symphonia::core::meta::{MetadataRevision, RawValue, StandardTag, Tag};
+use symphonia::core::meta::{ChapterGroup, ChapterGroupItem, MetadataRevision, RawValue, StandardTag, Tag};
 
 /// Longer texts are cut: a title is for reading, and tags are written by strangers.
 const MAX_CHARACTERS: usize = 300;
+/// No recording has more chapters that mean something.
+const MAX_CHAPTERS: usize = 1000;
+/// Chapters within chapters are read to this depth.
+const MAX_DEPTH: usize = 4;
 
 /// Copies the tags of every revision into `media`; within a field the first one found stays.
 pub(crate) fn collect(reader: &mut dyn FormatReader, media: &mut Media) {
     let mut metadata = reader.metadata();
     let mut dates = Dates::default();
+    let mut marks = Marks::default();
     loop {
         let popped = metadata.pop();
         let is_last = popped.is_none();
@@ -20,6 +26,7 @@ pub(crate) fn collect(reader: &mut dyn FormatReader, media: &mut Media) {
             let tracks = revision.per_track.iter().flat_map(|track| &track.metadata.tags);
             for tag in revision.media.tags.iter().chain(tracks) {
                 apply(tag, media, &mut dates);
+                marks.note(tag);
             }
         }
         if is_last {
@@ -27,6 +34,118 @@ pub(crate) fn collect(reader: &mut dyn FormatReader, media: &mut Media) {
         }
     }
     media.date = dates.recorded.or(dates.released).or(dates.other);
+    if let Some(group) = reader.chapters() {
+        collect_chapters(group, &mut media.chapters, MAX_DEPTH);
+    }
+    if media.chapters.is_empty() {
+        media.chapters = marks.chapters();
+    }
+    order_chapters(&mut media.chapters);
+}
+
+/// Chapters by start, one for each moment.
+pub(crate) fn order_chapters(chapters: &mut Vec<Chapter>) {
+    chapters.sort_by_key(|chapter| chapter.start);
+    chapters.dedup_by_key(|chapter| chapter.start);
+    chapters.truncate(MAX_CHAPTERS);
+}
+
+fn collect_chapters(group: &ChapterGroup, chapters: &mut Vec<Chapter>, depth: usize) {
+    for item in &group.items {
+        if chapters.len() >= MAX_CHAPTERS {
+            return;
+        }
+        match item {
+            ChapterGroupItem::Group(inner) if depth > 0 => collect_chapters(inner, chapters, depth - 1),
+            ChapterGroupItem::Group(_) => {}
+            ChapterGroupItem::Chapter(chapter) => {
+                let title = chapter
+                    .tags
+                    .iter()
+                    .find_map(|tag| match (&tag.std, &tag.raw.value) {
+                        (Some(StandardTag::ChapterTitle(text) | StandardTag::TrackTitle(text)), _) => {
+                            clean(text)
+                        }
+                        (None, RawValue::String(text)) => clean(text),
+                        _ => None,
+                    });
+                let start = u64::try_from(chapter.start_time.as_nanos() / 1_000_000);
+                if let (Some(title), Ok(start)) = (title, start) {
+                    chapters.push(Chapter {
+                        start: MediaTime::from_millis(start),
+                        title,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Chapters as comments of Ogg and FLAC files: `CHAPTER001=00:01:02.500` and `CHAPTER001NAME=Second`.
+#[derive(Default)]
+struct Marks {
+    starts: Vec<(u32, MediaTime)>,
+    names: Vec<(u32, String)>,
+}
+
+impl Marks {
+    fn note(&mut self, tag: &Tag) {
+        let RawValue::String(text) = &tag.raw.value else {
+            return;
+        };
+        let key = tag.raw.key.to_ascii_uppercase();
+        let Some(rest) = key
+            .strip_prefix("CHAPTER")
+            .filter(|_| self.names.len() < MAX_CHAPTERS)
+        else {
+            return;
+        };
+        if let Some(number) = rest.strip_suffix("NAME").and_then(|number| number.parse().ok()) {
+            self.names.extend(clean(text).map(|title| (number, title)));
+        } else if let Ok(number) = rest.parse()
+            && self.starts.len() < MAX_CHAPTERS
+        {
+            self.starts.extend(clock(text).map(|start| (number, start)));
+        }
+    }
+
+    fn chapters(self) -> Vec<Chapter> {
+        self.starts
+            .into_iter()
+            .filter_map(|(number, start)| {
+                let (_, title) = self.names.iter().find(|(named, _)| *named == number)?;
+                Some(Chapter {
+                    start,
+                    title: title.clone(),
+                })
+            })
+            .collect()
+    }
+}
+
+/// `HH:MM:SS` with or without a fraction.
+fn clock(text: &str) -> Option<MediaTime> {
+    let (whole, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+    let mut seconds = 0_u64;
+    for part in whole.split(':') {
+        let part: u64 = part.parse().ok()?;
+        seconds = seconds.checked_mul(60)?.checked_add(part)?;
+    }
+    let millis: String = fraction.chars().chain("000".chars()).take(3).collect();
+    let millis = seconds.checked_mul(1000)?.checked_add(millis.parse().ok()?)?;
+    Some(MediaTime::from_millis(millis))
+}
+
+/// One tag by its usual name, unless the field is known already.
+pub(crate) fn apply_named(key: &str, text: &str, media: &mut Media) {
+    match key.to_ascii_lowercase().as_str() {
+        "title" => set(&mut media.title, clean(text)),
+        "artist" | "author" => set(&mut media.artist, clean(text)),
+        "album" | "show" => set(&mut media.album, clean(text)),
+        "language" => set(&mut media.language, language(text)),
+        "date" | "year" | "date_recorded" | "date_released" => set(&mut media.date, date(text)),
+        _ => {}
+    }
 }
 
 /// Dates by how close they are to when something was said.
@@ -64,12 +183,8 @@ fn apply_raw(tag: &Tag, media: &mut Media, dates: &mut Dates) {
     };
     let key = tag.raw.key.rsplit(['@', ':']).next().unwrap_or_default();
     match key.to_ascii_lowercase().as_str() {
-        "title" => set(&mut media.title, clean(text)),
-        "artist" | "author" => set(&mut media.artist, clean(text)),
-        "album" | "show" => set(&mut media.album, clean(text)),
-        "language" => set(&mut media.language, language(text)),
         "date" | "date_recorded" | "date_released" => set(&mut dates.other, date(text)),
-        _ => {}
+        _ => apply_named(key, text, media),
     }
 }
 
@@ -80,7 +195,7 @@ fn set(field: &mut Option<String>, value: Option<String>) {
 }
 
 /// One line without control characters.
-fn clean(text: &str) -> Option<String> {
+pub(crate) fn clean(text: &str) -> Option<String> {
     let printable: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })

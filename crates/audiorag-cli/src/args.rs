@@ -424,6 +424,15 @@ pub(crate) struct Question {
     /// Only sources dated on or before this day
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub(crate) before: Option<String>,
+    /// Only sources whose title holds this text, whatever its case
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) title: Option<String>,
+    /// Only what is said between these times, such as 10:00-25:30
+    #[arg(long, value_name = "START-END")]
+    pub(crate) within: Option<String>,
+    /// Show where each search found a passage, and its scores
+    #[arg(long)]
+    pub(crate) explain: bool,
 }
 
 impl Question {

@@ -5,6 +5,7 @@ use crate::io::Interrupt;
 use crate::logging;
 use crate::printer::Printer;
 use audiorag::core::model::Filter;
+use audiorag::core::{MediaTime, Span};
 use audiorag::settings::{Key, LogFormat, Resolution, Settings, Sources};
 use audiorag::state::{SourceRecord, StateOptions};
 use audiorag::{AudioRag, Builder, Error, Providers, Result};
@@ -177,6 +178,22 @@ impl Context {
         for name in &question.source {
             sources.push(self.source(audiorag, name).await?.id);
         }
+        if let Some(title) = &question.title {
+            let titled = audiorag
+                .state()
+                .list_sources()
+                .await?
+                .into_iter()
+                .filter(|source| {
+                    (sources.is_empty() || sources.contains(&source.id))
+                        && source.title.to_lowercase().contains(&title.to_lowercase())
+                });
+            sources = titled.map(|source| source.id).collect();
+            if sources.is_empty() {
+                return Err(Error::not_found(format!("no source has '{title}' in its title"))
+                    .with_hint("`audiorag list` shows the titles"));
+            }
+        }
         Ok(Filter {
             sources,
             speakers: question.speaker.clone(),
@@ -191,9 +208,22 @@ impl Context {
                 .as_deref()
                 .map(|day| date("--before", day))
                 .transpose()?,
-            within: None,
+            within: question.within.as_deref().map(within).transpose()?,
         })
     }
+}
+
+/// The span of a recording that is given as `START-END`.
+fn within(text: &str) -> Result<Span> {
+    let ends = text.split_once('-');
+    let span = ends.and_then(|(start, end)| {
+        let (start, end) = (MediaTime::parse_clock(start)?, MediaTime::parse_clock(end)?);
+        Span::new(start, end).filter(|span| !span.is_empty())
+    });
+    span.ok_or_else(|| {
+        Error::input(format!("--within {text} is not a span of time"))
+            .with_hint("write its start and its end: --within 10:00-25:30")
+    })
 }
 
 /// Checks a day.

@@ -112,8 +112,14 @@ fn hit(hit: &Hit) -> Value {
         "scores": {
             "dense": hit.scores.dense,
             "lexical": hit.scores.lexical,
+            "sound": hit.scores.sound,
             "fused": hit.scores.fused,
             "rerank": hit.scores.rerank,
+        },
+        "ranks": {
+            "dense": hit.scores.ranks.dense,
+            "lexical": hit.scores.ranks.lexical,
+            "sound": hit.scores.ranks.sound,
         },
     })
 }

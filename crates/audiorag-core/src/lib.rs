@@ -16,6 +16,7 @@ pub mod id;
 pub mod locator;
 pub mod model;
 pub mod money;
+pub mod numbers;
 pub mod prompt;
 pub mod quality;
 pub mod retry;

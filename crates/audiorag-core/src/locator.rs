@@ -28,7 +28,7 @@ const PATH: &AsciiSet = &CONTROLS
 pub enum Locator {
     /// An absolute path. It need not be valid UTF-8.
     File(PathBuf),
-    /// An `http:` or `https:` URL.
+    /// An `http:` or `https:` URL, or the place of an object in a bucket, `s3://bucket/key`.
     Url(String),
 }
 
@@ -38,12 +38,15 @@ impl Locator {
     /// # Errors
     /// [`Input`](crate::ErrorKind::Input) for other schemes, remote `file:` hosts and relative paths.
     pub fn parse_uri(uri: &str) -> Result<Self> {
-        if uri.starts_with("http://") || uri.starts_with("https://") {
+        if ["http://", "https://", "s3://"]
+            .iter()
+            .any(|scheme| uri.starts_with(scheme))
+        {
             return Ok(Self::Url(uri.to_owned()));
         }
         let Some(rest) = uri.strip_prefix("file://") else {
             return Err(Error::input(format!(
-                "'{uri}' is neither a file: nor an http: URI"
+                "'{uri}' is neither a file:, an http: nor an s3: URI"
             )));
         };
         let path = rest.strip_prefix("localhost").unwrap_or(rest);

@@ -302,6 +302,17 @@ impl EmbeddingSpace {
     }
 }
 
+/// The places of a hit in the rankings that were fused, from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ranks {
+    /// By similarity.
+    pub dense: Option<u32>,
+    /// By words.
+    pub lexical: Option<u32>,
+    /// By sound.
+    pub sound: Option<u32>,
+}
+
 /// The scores a hit collected on its way; higher is better in each.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Scores {
@@ -309,10 +320,14 @@ pub struct Scores {
     pub dense: Option<f32>,
     /// Lexical relevance (negated BM25), unbounded.
     pub lexical: Option<f32>,
+    /// How alike words of the same sound are, summed over the question's rare words and numbers.
+    pub sound: Option<f32>,
     /// Reciprocal rank fusion.
     pub fused: f32,
     /// The reranker's score, without a promised range.
     pub rerank: Option<f32>,
+    /// Where each search had it.
+    pub ranks: Ranks,
 }
 
 /// A retrieved chunk.

@@ -110,6 +110,9 @@ fn is_hidden(c: char) -> bool {
 }
 
 #[cfg(test)]
+mod attacks;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::id::{ChunkId, SourceId};

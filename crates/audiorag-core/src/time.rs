@@ -71,6 +71,27 @@ impl MediaTime {
         }
     }
 
+    /// Reads what people type: seconds (`90`, `90.5`), `m:ss` or `h:mm:ss`, with decimals if they like.
+    pub fn parse_clock(text: &str) -> Option<Self> {
+        let mut parts = text.trim().rsplit(':');
+        let seconds = parts.next()?;
+        let plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let (whole, decimals) = seconds.split_once('.').unwrap_or((seconds, "0"));
+        if !plain(whole) || !plain(decimals) {
+            return None;
+        }
+        let mut total = Self::from_seconds_f64(seconds.parse().ok()?)?;
+        let mut unit = 60;
+        for (place, part) in parts.enumerate() {
+            if place > 1 || !plain(part) || (total.0 >= unit * 1000) {
+                return None;
+            }
+            total = total.saturating_add(Self::from_seconds(part.parse::<u64>().ok()?.checked_mul(unit)?));
+            unit *= 60;
+        }
+        Some(total)
+    }
+
     /// `hh:mm:ss` followed by `separator` and three digits, as SRT (`,`) and WebVTT (`.`) write it.
     pub fn to_subtitle(self, separator: char) -> String {
         let (seconds, millis) = (self.0 / 1000, self.0 % 1000);
@@ -220,6 +241,30 @@ mod tests {
             Span::new(MediaTime::from_millis(2), MediaTime::from_millis(1)),
             None
         );
+    }
+
+    #[test]
+    fn times_are_read_as_people_type_them() {
+        for (text, millis) in [
+            ("0", 0),
+            ("90", 90_000),
+            ("90.5", 90_500),
+            ("1:30", 90_000),
+            ("01:30.250", 90_250),
+            ("1:02:03", 3_723_000),
+            (" 2:00 ", 120_000),
+        ] {
+            assert_eq!(
+                MediaTime::parse_clock(text),
+                Some(MediaTime::from_millis(millis)),
+                "{text}"
+            );
+        }
+        for text in [
+            "", ":", "1:", ":30", "1:60", "1:60:00", "1:2:3:4", "-1", "1e3", "1.", "inf", "a", "1:-1",
+        ] {
+            assert_eq!(MediaTime::parse_clock(text), None, "{text}");
+        }
     }
 
     proptest! {

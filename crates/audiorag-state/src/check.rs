@@ -57,6 +57,9 @@ pub struct StoredRevision {
     pub is_live: bool,
 }
 
+/// The tables of the lexical index: by words and by sound.
+pub(crate) const LEXICAL: [&str; 2] = ["chunk_fts", "chunk_sound"];
+
 impl State {
     /// Checks the invariants as far as the database alone can tell. With `embedded_vectors` the embedded vector
     /// store is the one in use, and is compared with the chunks in the same snapshot.
@@ -109,7 +112,7 @@ impl State {
                 {
                     let line: String = row.try_get_by_index(0)?;
                     // The lexical index has a check of its own, and its repair.
-                    if line != "ok" && !line.contains("chunk_fts") {
+                    if line != "ok" && !LEXICAL.iter().any(|table| line.contains(table)) {
                         damage.push(line);
                     }
                 }
@@ -178,12 +181,14 @@ impl State {
     /// Whether the lexical index holds every chunk once and with its text. Where nothing can
     /// be written, the rows are compared and their text is left out.
     pub(crate) async fn lexical_is_whole(&self) -> Attempt<bool> {
-        let rows = number(
-            self.db.reader(),
-            "SELECT (SELECT count(*) FROM chunk WHERE id NOT IN (SELECT id FROM chunk_fts_docsize))
-             + (SELECT count(*) FROM chunk_fts_docsize WHERE id NOT IN (SELECT id FROM chunk))",
-        )
-        .await?;
+        let mut rows = 0;
+        for table in LEXICAL {
+            let text = format!(
+                "SELECT (SELECT count(*) FROM chunk WHERE id NOT IN (SELECT id FROM {table}_docsize))
+                 + (SELECT count(*) FROM {table}_docsize WHERE id NOT IN (SELECT id FROM chunk))"
+            );
+            rows += number(self.db.reader(), &text).await?;
+        }
         if rows > 0 || self.db.is_read_only() {
             return Ok(rows == 0);
         }
@@ -199,11 +204,13 @@ impl State {
     /// Runs FTS5's own command, which has the form of a write and changes nothing. The rank asks it to compare the
     /// index with the text of the chunks.
     async fn compare_lexical(&self) -> Attempt<()> {
-        let tx = self.db.begin().await?;
-        let command = "INSERT INTO chunk_fts (chunk_fts, rank) VALUES ('integrity-check', 1)";
-        let outcome = tx.execute_unprepared(command).await;
-        tx.rollback().await?;
-        outcome?;
+        for table in LEXICAL {
+            let tx = self.db.begin().await?;
+            let command = format!("INSERT INTO {table} ({table}, rank) VALUES ('integrity-check', 1)");
+            let outcome = tx.execute_unprepared(&command).await;
+            tx.rollback().await?;
+            outcome?;
+        }
         Ok(())
     }
 }

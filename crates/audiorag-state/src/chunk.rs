@@ -8,6 +8,7 @@ use crate::hit::{self, placed};
 use crate::ownership::fence;
 use crate::records::{Lease, NewChunk, RevisionFacts, StoredChunk};
 use crate::revision::unfinished;
+use crate::sound;
 use crate::stored;
 use audiorag_core::Result;
 use audiorag_core::id::{ChunkId, RevisionId};
@@ -56,6 +57,7 @@ impl State {
                             lines: Set(stored::write_lines(&new.chunk.lines)?),
                             estimated: Set(new.chunk.times == TimeQuality::Estimated),
                             embedding_key: Set(new.embedding_key.as_str().to_owned()),
+                            sounds: Set(sound::index_text(&new.chunk.text)),
                             ..Default::default()
                         });
                     }

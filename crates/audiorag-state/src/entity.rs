@@ -155,6 +155,7 @@ pub(crate) mod chunk {
         pub(crate) lines: String,
         pub(crate) estimated: bool,
         pub(crate) embedding_key: String,
+        pub(crate) sounds: String,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

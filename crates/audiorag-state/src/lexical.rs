@@ -20,7 +20,7 @@ const MAX_TERMS: usize = 32;
 const ROW_BUDGET: u64 = 20_000;
 
 /// What filters ask for, of chunk `c`, source `s` and revision `r`.
-const COLUMNS: Columns = Columns {
+pub(crate) const COLUMNS: Columns = Columns {
     source: "c.source_id",
     language: "r.language",
     day: "s.date",
@@ -62,7 +62,7 @@ impl State {
 }
 
 /// The words of a question, lower-case and distinct, without those that say nothing, unless it has no others.
-fn terms(query: &str) -> Vec<String> {
+pub(crate) fn terms(query: &str) -> Vec<String> {
     let mut seen = HashSet::new();
     let words: Vec<String> = query
         .split(|c: char| !(c.is_alphanumeric() || c == '\'' || c == '’'))
@@ -83,7 +83,7 @@ fn terms(query: &str) -> Vec<String> {
 }
 
 /// A word as an FTS5 string, in which nothing is special but the quotation mark.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     format!("\"{}\"", word.replace('"', "\"\""))
 }
 
@@ -102,6 +102,22 @@ fn expression(terms: &[String], filter: &Filter) -> String {
     format!("src : ({}) AND {words}", sources.join(" OR "))
 }
 
+/// How many chunks hold a word, at most `most`.
+pub(crate) async fn count(db: &Db, term: &str, most: u64) -> Attempt<u64> {
+    let row = db
+        .reader()
+        .query_one_raw(sql(
+            "SELECT count(*) FROM (SELECT 1 FROM chunk_fts WHERE chunk_fts MATCH $1 LIMIT $2)",
+            [quoted(term).into(), (most as i64).into()],
+        ))
+        .await?;
+    let count: i64 = match row {
+        Some(row) => row.try_get_by_index(0)?,
+        None => 0,
+    };
+    Ok(count as u64)
+}
+
 /// The rarest words whose rows together stay within the budget, rarest first.
 async fn affordable(db: &Db, terms: Vec<String>) -> Attempt<Vec<String>> {
     let reader = db.reader();
@@ -116,18 +132,9 @@ async fn affordable(db: &Db, terms: Vec<String>) -> Attempt<Vec<String>> {
     }
     let mut counted = Vec::with_capacity(terms.len());
     for term in terms {
-        let row = reader
-            .query_one_raw(sql(
-                "SELECT count(*) FROM (SELECT 1 FROM chunk_fts WHERE chunk_fts MATCH $1 LIMIT $2)",
-                [quoted(&term).into(), (ROW_BUDGET as i64 + 1).into()],
-            ))
-            .await?;
-        let count: i64 = match row {
-            Some(row) => row.try_get_by_index(0)?,
-            None => 0,
-        };
+        let count = count(db, &term, ROW_BUDGET + 1).await?;
         if count > 0 {
-            counted.push((count as u64, term));
+            counted.push((count, term));
         }
     }
     counted.sort_by_key(|(count, _)| *count);

@@ -28,6 +28,7 @@ mod rebuild;
 mod records;
 mod repair;
 mod revision;
+mod sound;
 mod source;
 mod space;
 mod speaker;

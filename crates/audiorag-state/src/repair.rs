@@ -1,6 +1,6 @@
 //! The repair of what a check found, as far as the database alone can mend it: no provider is called.
 
-use crate::check::{HAS_LIVE, IN_WORK, ORPHAN, dead_claims};
+use crate::check::{HAS_LIVE, IN_WORK, LEXICAL, ORPHAN, dead_claims};
 use crate::db::{commit, now, sql};
 use crate::failpoint::Step;
 use crate::fault::Attempt;
@@ -25,8 +25,10 @@ impl State {
         self.db
             .explain("repair the state", async {
                 if !self.lexical_is_whole().await? {
-                    let rebuild = "INSERT INTO chunk_fts (chunk_fts) VALUES ('rebuild')";
-                    self.db.writer()?.execute_unprepared(rebuild).await?;
+                    for table in LEXICAL {
+                        let rebuild = format!("INSERT INTO {table} ({table}) VALUES ('rebuild')");
+                        self.db.writer()?.execute_unprepared(&rebuild).await?;
+                    }
                 }
                 let tx = self.db.begin().await?;
                 journal::lose(&tx, is_alive).await?;

@@ -6,6 +6,7 @@
 
 mod build;
 mod config;
+mod cut;
 mod discover;
 pub(crate) mod embed;
 mod event;
@@ -209,7 +210,8 @@ impl Indexer {
             since: options.since.clone(),
             latest: options.latest,
         };
-        let named = blocking(move || Ok(discover::discover(&inputs, &selection))).await?;
+        let of_folders = selection.clone();
+        let named = blocking(move || Ok(discover::discover(&inputs, &of_folders))).await?;
         let mut found = Vec::with_capacity(named.len());
         for item in named {
             let url = item.as_ref().ok().and_then(Found::url).map(str::to_owned);
@@ -217,7 +219,11 @@ impl Indexer {
                 found.push(item);
                 continue;
             };
-            match self.web.expand(&self.state, &url, &episodes, cancel).await {
+            match self
+                .web
+                .expand(&self.state, &url, &episodes, &selection, cancel)
+                .await
+            {
                 Ok(items) => found.extend(items.into_iter().map(Ok)),
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
                 Err(error) => found.push(Err(error

@@ -312,12 +312,17 @@ impl AudioRag {
         Ok(transcript)
     }
 
-    /// Removes a source from the index. Its transcripts stay cached, so that indexing it again costs nothing.
+    /// Removes a source from the index, and what is left here of its download. Its transcripts stay cached, so that
+    /// indexing it again costs nothing.
     ///
     /// # Errors
     /// [`State`](ErrorKind::State) when the database cannot be written.
     pub async fn delete(&self, id: &SourceId) -> Result<()> {
+        let source = self.state.source(id).await?;
         self.state.delete_source(id).await?;
+        if let Some(audiorag_core::Locator::Url(url)) = source.map(|source| source.locator) {
+            self.registry.web().forget(&url);
+        }
         let store = self.registry.store(&self.state, Purpose::Bulk)?;
         index::retire_everywhere(&self.state, &store, None).await?;
         Ok(())
@@ -408,8 +413,7 @@ impl AudioRag {
                 AnswerMode::Generator(generator) => AnswerMode::Generator(generator.during(&run)),
                 other => other,
             },
-            top_k: self.settings.retrieval.top_k,
-            abstain_below: self.settings.retrieval.abstain_below,
+            settings: self.settings.retrieval.clone(),
         })
     }
 }

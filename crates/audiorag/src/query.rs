@@ -2,6 +2,7 @@
 //! embed the question, search densely and lexically, fuse, keep what is live, rerank, merge neighbours, answer.
 
 mod event;
+mod expand;
 mod extract;
 mod generate;
 mod retrieve;
@@ -10,6 +11,7 @@ mod write;
 pub use event::{QueryEvent, QueryObserver};
 
 use crate::guard::Guarded;
+use crate::settings::RetrievalSettings;
 use audiorag_core::capability::{Embedder, Generator, Reranker, VectorStore};
 use audiorag_core::id::OperationId;
 use audiorag_core::model::{Answer, Filter, Hit};
@@ -71,8 +73,7 @@ pub(crate) struct Querier {
     pub(crate) store: Guarded<dyn VectorStore>,
     pub(crate) reranker: Option<Guarded<dyn Reranker>>,
     pub(crate) mode: AnswerMode,
-    pub(crate) top_k: usize,
-    pub(crate) abstain_below: f32,
+    pub(crate) settings: RetrievalSettings,
 }
 
 impl Querier {
@@ -103,7 +104,7 @@ impl Querier {
         let question = checked(text)?;
         let mut timings = Timings::default();
         let found = self.retrieve(question, options, &mut timings).await?;
-        let passages = retrieve::merge_neighbours(found.hits);
+        let passages = expand::passages(&self.state, found.hits, self.settings.neighbours).await?;
         observer.event(&QueryEvent::Passages(&passages));
         let mut degraded = found.degraded;
         let started = Instant::now();
@@ -132,13 +133,19 @@ impl Querier {
         }
         crate::index::refuse_other_spaces(&self.state, &self.embedder.space().fingerprint()).await?;
         self.store.prepare(self.embedder.space()).await?;
-        let top_k = options.top_k.unwrap_or(self.top_k).clamp(1, 1000);
+        let top_k = options.top_k.unwrap_or(self.settings.top_k).clamp(1, 1000);
         let stores = retrieve::Stores {
             state: &self.state,
             embedder: &self.embedder,
             store: &self.store,
         };
-        let mut found = retrieve::hybrid(stores, question, top_k, &options.filter, timings).await?;
+        let wanted = retrieve::Wanted {
+            question,
+            depth: retrieve::depth(top_k, self.store.limits().max_top_k),
+            filter: &options.filter,
+            sounds: self.settings.sounds,
+        };
+        let mut found = retrieve::hybrid(stores, wanted, timings).await?;
         if let Some(reranker) = &self.reranker {
             let started = Instant::now();
             match retrieve::rerank(reranker, question, &found.hits, top_k).await {
@@ -149,6 +156,9 @@ impl Querier {
                 }
             }
             timings.add(Stage::Rerank, started);
+        }
+        if let (Some(most), true) = (self.settings.per_source, options.filter.sources.is_empty()) {
+            found.hits = retrieve::spread(found.hits, most);
         }
         found.hits.truncate(top_k);
         Ok(found)

@@ -390,7 +390,8 @@ pub(crate) fn index_settings(
             grace: settings.index.grace,
             decode: decode_options(settings)?,
         },
-        chunks: ChunkSettings::new(settings.chunk.target, settings.chunk.max, settings.chunk.overlap)?,
+        chunks: ChunkSettings::new(settings.chunk.target, settings.chunk.max, settings.chunk.overlap)?
+            .with_strategy(settings.chunk.strategy),
         embedding_batch: settings.embedding.batch,
         transcript: settings.index.transcript,
         source_concurrency: settings.index.source_concurrency,

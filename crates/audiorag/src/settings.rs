@@ -34,6 +34,7 @@ pub use vendor::{Capability, VendorKey, VendorSettings};
 
 use audiorag_core::Money;
 use audiorag_core::budget::Limits;
+use audiorag_core::chunking::ChunkStrategy;
 use audiorag_core::retry::RetryPolicy;
 use audiorag_core::{MediaTime, Result, Secret};
 use kind::words;
@@ -305,6 +306,8 @@ pub struct ChunkSettings {
     pub max: MediaTime,
     /// Speech repeated from the chunk before; always below the target.
     pub overlap: MediaTime,
+    /// Where chunks end.
+    pub strategy: ChunkStrategy,
 }
 
 /// What a question retrieves.
@@ -315,6 +318,12 @@ pub struct RetrievalSettings {
     pub top_k: usize,
     /// Similarity below which a passage does not answer.
     pub abstain_below: f32,
+    /// Whether rare words are also looked for by their sound.
+    pub sounds: bool,
+    /// Chunks before and after each hit that are read with it.
+    pub neighbours: u32,
+    /// The most passages of one source that come before those of others; `None` is no limit.
+    pub per_source: Option<usize>,
 }
 
 /// What calls to vendors may use up.
@@ -407,6 +416,24 @@ pub struct FetchSettings {
     pub cookies: Option<PathBuf>,
     /// The environment it is started with.
     pub environment: Vec<(String, String)>,
+    /// Where buckets are and how to get in.
+    pub buckets: BucketSettings,
+}
+
+/// Where buckets are and how to get in.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct BucketSettings {
+    /// The URL of the service; `None` is Amazon's.
+    pub endpoint: Option<String>,
+    /// Their region; `None` is `us-east-1`, which services other than Amazon's accept.
+    pub region: Option<String>,
+    /// The name of the key. Without it only public buckets can be read.
+    pub access_key_id: Option<String>,
+    /// The key.
+    pub secret_access_key: Option<Secret>,
+    /// The token of a key that was lent.
+    pub session_token: Option<Secret>,
 }
 
 /// When what nobody needs is removed.

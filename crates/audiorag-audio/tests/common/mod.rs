@@ -2,6 +2,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "a failing test should panic"
 )]
 #![expect(dead_code, reason = "each test file uses another part")]
@@ -10,6 +11,7 @@ use audiorag_audio::{PartReader, SampleReader, SplitSettings};
 use audiorag_core::model::AudioPart;
 use audiorag_core::{MediaTime, Result};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A file of `tests/fixtures`.
 pub(crate) fn fixture(name: &str) -> PathBuf {
@@ -19,7 +21,7 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 }
 
 /// The 8 s cuts of the reading, one for each container and codec.
-pub(crate) const CUTS: [&str; 13] = [
+pub(crate) const CUTS: [&str; 14] = [
     "two_cities-8s.wav",
     "two_cities-8s.adpcm.wav",
     "two_cities-8s.aiff",
@@ -29,6 +31,7 @@ pub(crate) const CUTS: [&str; 13] = [
     "two_cities-8s.alac.m4a",
     "two_cities-8s.aac",
     "two_cities-8s.ogg",
+    "two_cities-8s.opus",
     "two_cities-8s.webm",
     "video.mp4",
     "video.mkv",
@@ -72,6 +75,37 @@ pub(crate) fn parts(path: &Path, settings: SplitSettings) -> Result<Vec<AudioPar
     assert_eq!(reader.duration(), parts.last().map(|part| part.span.end()));
     assert!(reader.next().is_none());
     Ok(parts)
+}
+
+/// The ffmpeg program, if the machine has one where programs usually are. Tests that need it say so when it is missing.
+pub(crate) fn ffmpeg() -> Option<PathBuf> {
+    let found = [
+        "/usr/bin/ffmpeg",
+        "/usr/local/bin/ffmpeg",
+        "/opt/homebrew/bin/ffmpeg",
+    ]
+    .iter()
+    .map(PathBuf::from)
+    .find(|path| path.exists());
+    if found.is_none() {
+        println!("skipped: ffmpeg is not installed");
+    }
+    found
+}
+
+/// Runs ffmpeg, which must succeed; the last argument is the file it makes.
+pub(crate) fn encode(program: &Path, arguments: &[&str], to: &Path) {
+    let output = Command::new(program)
+        .args(["-nostdin", "-y", "-loglevel", "error"])
+        .args(arguments)
+        .arg(to)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// How loud samples are.

@@ -42,6 +42,9 @@ pub(super) async fn run(context: &Context, args: &Query) -> Result<ExitStatus> {
         }
     } else {
         print(printer, &reply, args.stream)?;
+        if args.question.explain {
+            explain(printer, &reply)?;
+        }
     }
     Ok(ExitStatus::Success)
 }
@@ -172,6 +175,21 @@ fn doubts(printer: &Printer, answer: &Answer) {
             },
         ));
     }
+}
+
+/// What was read for the answer, with the scores, and how long each stage took.
+fn explain(printer: &Printer, reply: &QueryReply) -> Result<()> {
+    printer.line("")?;
+    for passage in &reply.answer.passages {
+        printer.line(format_args!("{}  {}", passage.title, passage.span))?;
+        super::search::explain(printer, passage)?;
+    }
+    let timings: Vec<String> = reply
+        .timings
+        .iter()
+        .map(|(stage, took)| format!("{stage} {} ms", took.as_millis()))
+        .collect();
+    printer.line(printer.paint(Style::Dim, timings.join("  ")))
 }
 
 fn print_citation(printer: &Printer, citation: &Citation) -> Result<()> {

@@ -30,8 +30,34 @@ pub(super) async fn run(context: &Context, args: &Question) -> Result<ExitStatus
     }
     for hit in &reply.hits {
         print(printer, hit)?;
+        if args.explain {
+            explain(printer, hit)?;
+        }
     }
     Ok(ExitStatus::Success)
+}
+
+/// Where each search found a passage, and how well.
+pub(super) fn explain(printer: &Printer, hit: &Hit) -> Result<()> {
+    let scores = &hit.scores;
+    let searches = [
+        ("meaning", scores.ranks.dense, scores.dense),
+        ("words", scores.ranks.lexical, scores.lexical),
+        ("sound", scores.ranks.sound, scores.sound),
+    ];
+    let mut parts: Vec<String> = searches
+        .into_iter()
+        .map(|(name, rank, score)| match rank.zip(score) {
+            Some((rank, score)) => format!("{name} #{rank} ({score:.3})"),
+            None => format!("{name} -"),
+        })
+        .collect();
+    parts.push(format!("fused {:.4}", scores.fused));
+    parts.extend(scores.rerank.map(|score| format!("reranked {score:.3}")));
+    printer.line(format_args!(
+        "    {}",
+        printer.paint(Style::Dim, parts.join("  "))
+    ))
 }
 
 /// A passage: where, how well it fits, and the words.

@@ -15,7 +15,7 @@ const FEWEST_WORDS: usize = 3;
 /// The fewest words in quotation marks that are a quotation, and no name or term.
 const QUOTED_WORDS: usize = 3;
 /// The share of an answer's shortest words that are found in passages of the same language, at least.
-const SHARED_SHORT: f32 = 0.4;
+const SHARED_SHORT: f32 = 0.3;
 
 /// Why a statement is in doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// The version that this program writes.
-const NEWEST: &str = "m20261126_000004_fetch_sources";
+const NEWEST: &str = "m20261128_000006_index_sounds";
 
 fn scratch() -> (TempDir, StateOptions) {
     let directory = tempfile::tempdir().unwrap();
@@ -25,7 +25,7 @@ async fn schema(options: &StateOptions) -> String {
     let rows = connection
         .query_all_raw(sql(
             "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'
-             AND name NOT LIKE 'chunk_fts_%' AND name <> 'seaql_migrations' ORDER BY type, name",
+             AND name NOT LIKE 'chunk_fts_%' AND name NOT GLOB 'chunk_sound_[cdi]*' AND name <> 'seaql_migrations' ORDER BY type, name",
             [],
         ))
         .await

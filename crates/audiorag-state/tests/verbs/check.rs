@@ -134,6 +134,7 @@ const BREAKS: &[(&str, Problem, bool)] = &[
         Problem::LexicalIndex,
         true,
     ),
+    ("INSERT INTO chunk_sound (chunk_sound) VALUES ('delete-all')", Problem::LexicalIndex, true),
     (
         "DROP TRIGGER chunk_changed; UPDATE chunk SET text = 'another whale' WHERE id = 1",
         Problem::LexicalIndex,

@@ -354,3 +354,43 @@ fn filters_agree_with_a_plain_comparison() {
         })
         .unwrap();
 }
+
+async fn sounds(state: &State, query: &str, filter: &Filter) -> Vec<String> {
+    let found = state.search_sounds(query, 50, filter).await.unwrap();
+    assert!(found.windows(2).all(|pair| pair[0].1 >= pair[1].1), "best first");
+    let ids: Vec<ChunkId> = found.into_iter().map(|(id, _)| id).collect();
+    let hits = state.hits(&ids).await.unwrap();
+    ids.iter().map(|id| hits[id].text.clone()).collect()
+}
+
+#[tokio::test]
+async fn misheard_names_and_numbers_are_found_by_their_sound() {
+    let scratch = Scratch::new().await;
+    let (talk, _) = scratch
+        .publish(
+            "/a/talk.mp3",
+            &[
+                "and then chancellor brant resigned in nineteen seventy four",
+                "the poet chef chenko wrote about the steppe",
+                "nothing of the kind was ever said about the weather",
+            ],
+        )
+        .await;
+    let (other, _) = scratch.publish("/a/other.mp3", &["mister brant was late"]).await;
+    let all = Filter::default();
+    let state = &scratch.state;
+    assert_eq!(sounds(state, "When did Brandt resign?", &all).await.len(), 2);
+    assert!(sounds(state, "what did Shevchenko write about?", &all).await[0].contains("chenko"));
+    assert!(sounds(state, "what happened in 1974?", &all).await[0].contains("seventy four"));
+    let within = Filter {
+        sources: vec![other.id.clone()],
+        ..Filter::default()
+    };
+    assert_eq!(sounds(state, "Brandt", &within).await, ["mister brant was late"]);
+    for nothing in ["", "?", "zebra", "it was the", "\u{0}", "\" OR *", "two"] {
+        assert!(sounds(state, nothing, &all).await.is_empty(), "{nothing}");
+    }
+    assert!(state.search_sounds("Brandt", 0, &all).await.unwrap().is_empty());
+    state.delete_source(&talk.id).await.unwrap();
+    assert_eq!(sounds(state, "Brandt", &all).await, ["mister brant was late"]);
+}

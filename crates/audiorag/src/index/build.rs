@@ -2,6 +2,7 @@
 //! shares.
 
 use super::config::{Config, Shape};
+use super::cut::Material;
 use super::event::IndexedSource;
 use super::given::{NAMED_BEFORE, Ready};
 use super::identify::{Target, blocking};
@@ -11,11 +12,10 @@ use super::transcribe::{PartsReport, Transcription};
 use super::{Indexer, SourceOutcome, embed};
 use crate::operation;
 use audiorag_audio::DecodeOptions;
-use audiorag_core::chunking::{self, Surroundings};
-use audiorag_core::id::{ChunkId, ContentHash, EmbeddingKey, RevisionId, SourceId};
-use audiorag_core::model::{Media, SourceStatus, Transcript};
+use audiorag_core::id::{ContentHash, RevisionId, SourceId};
+use audiorag_core::model::{Media, SourceStatus};
 use audiorag_core::{Error, MediaTime, Result, Stage};
-use audiorag_state::{Lease, NewChunk, RevisionFacts};
+use audiorag_state::{Lease, RevisionFacts};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -212,7 +212,13 @@ impl Indexer {
             .run(Stage::Chunk, async {
                 let mut transcript = state.transcript(revision).await?;
                 transcript.duration = duration;
-                let chunks = self.cut(&transcript, source_id, revision, draft.header, draft.media);
+                let changes = Box::pin(self.within_grace(cancel, self.changes(draft, &transcript))).await?;
+                let material = Material {
+                    transcript: &transcript,
+                    header: draft.header,
+                    media: draft.media,
+                };
+                let chunks = self.cut(material, &changes, source_id, revision);
                 let facts = RevisionFacts {
                     duration,
                     language: transcript
@@ -269,30 +275,6 @@ impl Indexer {
             .run(Stage::Verify, self.within_grace(cancel, checking))
             .await?;
         Ok(filled)
-    }
-
-    /// The chunks of a transcript, with the keys of their vectors.
-    pub(super) fn cut(
-        &self,
-        transcript: &Transcript,
-        source_id: &SourceId,
-        revision: RevisionId,
-        header: Option<&str>,
-        media: &Media,
-    ) -> Vec<NewChunk> {
-        let surroundings = Surroundings {
-            title: header,
-            date: media.date.as_deref(),
-            chapters: &media.chapters,
-        };
-        chunking::chunk(transcript, &self.settings.chunks, surroundings)
-            .into_iter()
-            .map(|chunk| NewChunk {
-                id: ChunkId::of(source_id, revision, chunk.index, chunk.span, &chunk.text),
-                embedding_key: EmbeddingKey::of(&chunk.embedded_text(), self.embedder.space()),
-                chunk,
-            })
-            .collect()
     }
 
     /// Runs `work` to its end, unless it is still under way a grace period after `cancel` fired: a provider that

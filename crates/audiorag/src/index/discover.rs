@@ -170,6 +170,13 @@ impl Selection {
         self.min_age.zip(age).is_some_and(|(least, age)| age < least)
     }
 
+    /// Whether an object counts whose key is this below the folder of a bucket that was named.
+    #[cfg(feature = "s3")]
+    pub(super) fn takes_in_bucket(&self, below: &Path) -> bool {
+        let is_hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
+        (self.hidden || !below.iter().any(is_hidden)) && self.takes(below)
+    }
+
     fn takes(&self, below: &Path) -> bool {
         if self.exclude.is_match(below) {
             return false;

@@ -1,6 +1,6 @@
 //! The place of the module `web` in builds without the feature `web`.
 
-use super::discover::{Copy, Episodes, Found, Remote};
+use super::discover::{Copy, Episodes, Found, Remote, Selection};
 use super::stage::Stages;
 use crate::settings::Settings;
 use audiorag_core::{Error, Result};
@@ -25,6 +25,7 @@ impl Web {
         _: &State,
         url: &str,
         _: &Episodes,
+        _: &Selection,
         _: &CancellationToken,
     ) -> Result<Vec<Found>> {
         Err(missing(url))
@@ -50,6 +51,9 @@ impl Web {
 
     #[expect(clippy::unused_self, reason = "the interface of the module it stands for")]
     pub(super) const fn done_with(&self, _: &str) {}
+
+    #[expect(clippy::unused_self, reason = "the interface of the module it stands for")]
+    pub(crate) const fn forget(&self, _: &str) {}
 }
 
 fn missing(url: &str) -> Error {

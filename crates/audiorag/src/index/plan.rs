@@ -5,6 +5,7 @@
 //! transcripts save is exact.
 
 use super::config::Config;
+use super::cut::Material;
 use super::discover::{Found, Input, Selection};
 use super::event::FailedSource;
 use super::given::NAMED_BEFORE;
@@ -15,15 +16,17 @@ use crate::settings::TranscriptMode;
 use audiorag_audio::PartReader;
 use audiorag_core::budget::Amounts;
 use audiorag_core::capability::{ProviderInfo, Usage};
-use audiorag_core::chunking::{self, Surroundings};
+use audiorag_core::chunking::ChunkStrategy;
 use audiorag_core::id::{ContentHash, EmbeddingKey, PartKey, SourceId};
-use audiorag_core::model::{Chunk, Media, Transcript};
+use audiorag_core::model::{Media, Transcript};
 use audiorag_core::transcript::assemble;
 use audiorag_core::{MediaTime, Money, Result, Span, Stage};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
+/// How long a sentence is, by and large.
+const SENTENCE: MediaTime = MediaTime::from_seconds(5);
 /// Tokens in a second of speech: some 160 words a minute, four tokens for every three words.
 const TOKENS_PER_SECOND: f64 = 160.0 / 60.0 * 4.0 / 3.0;
 
@@ -411,10 +414,14 @@ impl Indexer {
 
     /// The embedding of speech that nobody has heard yet, by averages.
     pub(super) fn embedding_of(&self, prices: &Prices, speech: MediaTime) -> PlannedCalls {
-        let tokens = (speech.as_seconds_f64() * TOKENS_PER_SECOND).ceil() as u64;
-        let chunks = speech
+        let mut tokens = (speech.as_seconds_f64() * TOKENS_PER_SECOND).ceil() as u64;
+        let mut chunks = speech
             .as_millis()
             .div_ceil(self.settings.chunks.target().as_millis().max(1));
+        if self.settings.chunks.strategy() == ChunkStrategy::Semantic {
+            tokens *= 2;
+            chunks += speech.as_millis().div_ceil(SENTENCE.as_millis());
+        }
         let batch = self.batch() as u64;
         let needed = Usage {
             requests: u32::try_from(chunks.div_ceil(batch)).unwrap_or(u32::MAX),
@@ -459,25 +466,17 @@ impl Indexer {
         options: &IndexOptions,
     ) -> Result<PlannedCalls> {
         let title = options.title.as_deref().or(media.title.as_deref());
-        let chunks = chunking::chunk(
+        let (_, texts) = self.to_embed(Material {
             transcript,
-            &self.settings.chunks,
-            Surroundings {
-                title,
-                date: media.date.as_deref(),
-                chapters: &media.chapters,
-            },
-        );
-        let texts: Vec<String> = chunks.iter().map(Chunk::embedded_text).collect();
-        let keys: Vec<EmbeddingKey> = texts
-            .iter()
-            .map(|text| EmbeddingKey::of(text, self.embedder.space()))
-            .collect();
+            header: title,
+            media,
+        });
+        let keys: Vec<EmbeddingKey> = texts.iter().map(|(key, _)| key.clone()).collect();
         let known = self.state.cached_embeddings(&keys).await?;
         let (mut needed, mut saved) = (Usage::default(), Usage::default());
         let mut missing = 0;
         let mut seen = HashSet::new();
-        for (text, key) in texts.iter().zip(&keys) {
+        for (key, text) in &texts {
             let tokens = crate::guard::tokens(text);
             if known.contains_key(key) {
                 saved.input_tokens += tokens;

@@ -5,7 +5,11 @@
 //! half way need not fetch it again. What the server said about its version is kept in the state: a recording that is
 //! unchanged there is not fetched at all.
 
-use super::discover::{Copy, Episodes, Found, Offered, Remote};
+#[cfg_attr(not(feature = "s3"), path = "web/no_bucket.rs")]
+mod bucket;
+
+use self::bucket::Bucket;
+use super::discover::{Copy, Episodes, Found, Offered, Remote, Selection};
 use super::event::IndexEvent;
 use super::identify::blocking;
 use super::stage::Stages;
@@ -30,6 +34,7 @@ const STEP: u64 = 1 << 20;
 pub(crate) struct Web {
     limits: FetchSettings,
     client: OnceLock<WebClient>,
+    bucket: Bucket,
     offline: bool,
 }
 
@@ -38,6 +43,7 @@ impl Web {
         Self {
             limits: settings.fetch.clone(),
             client: OnceLock::new(),
+            bucket: Bucket::default(),
             offline: settings.offline,
         }
     }
@@ -60,8 +66,7 @@ impl Web {
         })
     }
 
-    /// The client, made when it is first needed: reading the certificates of the system takes a moment.
-    fn client(&self) -> Result<&WebClient> {
+    fn online(&self) -> Result<()> {
         if self.offline {
             return Err(Error::new(
                 ErrorKind::Config,
@@ -69,6 +74,12 @@ impl Web {
             )
             .with_hint("leave out --offline (the setting offline), or download the recording yourself"));
         }
+        Ok(())
+    }
+
+    /// The client, made when it is first needed: reading the certificates of the system takes a moment.
+    fn client(&self) -> Result<&WebClient> {
+        self.online()?;
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
@@ -76,14 +87,18 @@ impl Web {
         Ok(self.client.get_or_init(|| client))
     }
 
-    /// The recordings that a URL stands for: itself, or the episodes of a feed.
+    /// The recordings that a URL stands for: itself, the episodes of a feed, or what `selection` takes of a bucket.
     pub(super) async fn expand(
         &self,
         state: &State,
         url: &str,
         episodes: &Episodes,
+        selection: &Selection,
         cancel: &CancellationToken,
     ) -> Result<Vec<Found>> {
+        if is_in_bucket(url) {
+            return self.bucket.expand(self, url, selection, cancel).await;
+        }
         let url = self.canonical(url)?;
         if let Some(known) = state.download(&url).await? {
             let remote = Remote {
@@ -241,10 +256,16 @@ impl Web {
                 .note(state, url, remote, path, Validators::default(), Some(said))
                 .await;
         }
-        let fetched = self
-            .client()?
-            .download(url, &path, validators.as_ref(), &progress, cancel)
-            .await?;
+        let validators = validators.as_ref();
+        let fetched = if is_in_bucket(url) {
+            self.bucket
+                .download(self, url, &path, validators, &progress, cancel)
+                .await?
+        } else {
+            self.client()?
+                .download(url, &path, validators, &progress, cancel)
+                .await?
+        };
         let downloaded = match (fetched, here) {
             (Fetched::NotModified, Some(fingerprint)) => return Ok(Copy::Here { path, fingerprint }),
             (Fetched::NotModified, None) => return Ok(Copy::Unchanged),
@@ -353,9 +374,13 @@ impl Web {
 
     /// Removes the copy of a recording that is indexed.
     pub(super) fn done_with(&self, url: &str) {
-        if self.limits.keep {
-            return;
+        if !self.limits.keep {
+            self.forget(url);
         }
+    }
+
+    /// Removes the copy of a recording, whole or in part.
+    pub(crate) fn forget(&self, url: &str) {
         let path = self.place(url);
         let Some(folder) = path.parent() else { return };
         match std::fs::remove_dir_all(folder) {
@@ -365,6 +390,11 @@ impl Web {
             _ => {}
         }
     }
+}
+
+/// Whether a URL is the place of an object or a folder in a bucket.
+fn is_in_bucket(url: &str) -> bool {
+    url.starts_with("s3://")
 }
 
 fn said_by_page(page: &PageMedia) -> Media {

@@ -106,12 +106,19 @@ impl Querier {
     }
 
     async fn extract(&self, question: &str, vector: &[f32], passages: &[Hit]) -> Result<Written> {
-        extract::answer(&self.embedder, question, vector, passages, self.abstain_below).await
+        extract::answer(
+            &self.embedder,
+            question,
+            vector,
+            passages,
+            self.settings.abstain_below,
+        )
+        .await
     }
 
     /// Whether it is worth asking, and paying, a generator. When that cannot be told, it is.
     async fn is_evidence(&self, question: &str, vector: &[f32], passages: &[Hit]) -> bool {
-        let cut = self.abstain_below;
+        let cut = self.settings.abstain_below;
         extract::is_evidence(&self.embedder, question, vector, passages, cut)
             .await
             .unwrap_or_else(|error| {

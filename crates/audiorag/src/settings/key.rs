@@ -5,6 +5,7 @@ use super::vendor::{Capability, VendorKey};
 use super::{
     BudgetPolicy, LogFormat, LogLevel, ModelRoute, PullConsent, TranscriptMode, VectorIdFormat, VerifyMode,
 };
+use audiorag_core::chunking::ChunkStrategy;
 
 /// What a setting is when nobody sets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,6 +212,10 @@ settings! {
     /// Seconds of speech repeated from the chunk before.
     ChunkOverlapSeconds = "chunk.overlap_seconds":
         Kind::Seconds { min: 0.0, max: 3600.0 }, Fallback::Value("0");
+    /// Where chunks end: at pauses, at changes of speaker, at sentence ends, or where the similarity of neighbouring
+    /// sentences dips, for which every sentence is embedded as well.
+    ChunkStrategy = "chunk.strategy":
+        Kind::Choice(ChunkStrategy::NAMES), Fallback::Value("time");
 
     /// Passages retrieved for a question.
     RetrievalTopK = "retrieval.top_k":
@@ -218,6 +223,16 @@ settings! {
     /// Similarity below which a passage does not answer a question, from 0 to 1.
     RetrievalAbstainBelow = "retrieval.abstain_below":
         Kind::Number { min: 0.0, max: 1.0 }, Fallback::Value("0.3");
+    /// Whether names and other rare words of a question are also looked for by their sound, and numbers however they
+    /// are written.
+    RetrievalSounds = "retrieval.sounds":
+        Kind::Flag, Fallback::Value("true");
+    /// Chunks before and after each hit that are read with it, for answers.
+    RetrievalNeighbours = "retrieval.neighbours":
+        Kind::Integer { min: 0, max: 10 }, Fallback::Value("0");
+    /// How many passages of one source may come before those of others; 0 is any number.
+    RetrievalPerSource = "retrieval.per_source":
+        Kind::Integer { min: 0, max: 1000 }, Fallback::Value("0");
 
     /// Attempts of a call to a provider, the first included.
     RetryMaxAttempts = "retry.max_attempts":
@@ -334,6 +349,21 @@ settings! {
     /// internet, separated by commas.
     FetchAllowHosts = "fetch.allow_hosts":
         Kind::Text, Fallback::Unset("none");
+    /// The service that has the buckets of `s3://` URLs.
+    FetchS3Endpoint = "fetch.s3_endpoint", also ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]:
+        Kind::Url, Fallback::Unset("Amazon S3");
+    /// The region of the buckets.
+    FetchS3Region = "fetch.s3_region", also ["AWS_REGION", "AWS_DEFAULT_REGION"]:
+        Kind::Text, Fallback::Unset("us-east-1");
+    /// The name of the key that opens the buckets.
+    FetchS3AccessKeyId = "fetch.s3_access_key_id", also ["AWS_ACCESS_KEY_ID"]:
+        Kind::Text, Fallback::Unset("public buckets only");
+    /// The key that opens the buckets.
+    FetchS3SecretAccessKey = "fetch.s3_secret_access_key", also ["AWS_SECRET_ACCESS_KEY"]:
+        Kind::Secret, Fallback::Unset("public buckets only");
+    /// The token of a key that was lent for a time.
+    FetchS3SessionToken = "fetch.s3_session_token", also ["AWS_SESSION_TOKEN"]:
+        Kind::Secret, Fallback::Unset("none");
     /// The program yt-dlp, which fetches from pages that hold a player rather than a file.
     FetchYtDlp = "fetch.yt_dlp":
         Kind::Text, Fallback::Unset("`yt-dlp`, where it is on the PATH");

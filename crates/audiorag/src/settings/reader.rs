@@ -9,6 +9,7 @@ use super::vendor::{VendorKey, VendorSettings};
 use super::{
     BudgetPolicy, LogFormat, LogLevel, ModelRoute, PullConsent, TranscriptMode, VectorIdFormat, VerifyMode,
 };
+use audiorag_core::chunking::ChunkStrategy;
 use audiorag_core::{MediaTime, Result, Secret};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -168,6 +169,14 @@ impl Reader<'_> {
 
     pub(super) fn url(&mut self, key: Key) -> String {
         self.parsed(key, kind::url, |url| kind::without_password(url), String::new())
+    }
+
+    pub(super) fn optional_url(&mut self, key: Key) -> Option<String> {
+        if !self.values.contains_key(&key) {
+            self.record(key, None, Origin::Default);
+            return None;
+        }
+        Some(self.url(key))
     }
 
     pub(super) fn optional(&mut self, key: Key) -> Option<String> {
@@ -467,6 +476,7 @@ macro_rules! word {
 }
 word!(
     BudgetPolicy,
+    ChunkStrategy,
     ModelRoute,
     PullConsent,
     TranscriptMode,

@@ -5,11 +5,12 @@ use super::key::{Fallback, Key};
 use super::reader::Reader;
 use super::sources::{Layers, Sources, Violation};
 use super::{
-    ChunkSettings, DatabaseSettings, DecodeSettings, EmbeddingSettings, FetchSettings, GcSettings,
-    GenerationSettings, HttpSettings, IndexSettings, LogFormat, LogLevel, LogSettings, ModelRoute,
-    ModelSettings, PullConsent, RerankerSettings, RetrievalSettings, Settings, SttSettings, TranscriptMode,
-    VectorIdFormat, VectorStoreSettings, VerifyMode,
+    BucketSettings, ChunkSettings, DatabaseSettings, DecodeSettings, EmbeddingSettings, FetchSettings,
+    GcSettings, GenerationSettings, HttpSettings, IndexSettings, LogFormat, LogLevel, LogSettings,
+    ModelRoute, ModelSettings, PullConsent, RerankerSettings, RetrievalSettings, Settings, SttSettings,
+    TranscriptMode, VectorIdFormat, VectorStoreSettings, VerifyMode,
 };
+use audiorag_core::chunking::ChunkStrategy;
 use audiorag_core::retry::RetryPolicy;
 use audiorag_core::{Error, Result};
 use std::fmt::{self, Write as _};
@@ -167,6 +168,9 @@ impl Reader<'_> {
             retrieval: RetrievalSettings {
                 top_k: self.integer(Key::RetrievalTopK, 10) as usize,
                 abstain_below: self.number(Key::RetrievalAbstainBelow, 0.3) as f32,
+                sounds: self.flag(Key::RetrievalSounds, true),
+                neighbours: self.integer(Key::RetrievalNeighbours, 0) as u32,
+                per_source: Some(self.integer(Key::RetrievalPerSource, 0) as usize).filter(|most| *most > 0),
             },
             retry: self.retry(),
             budget: self.budget(),
@@ -216,6 +220,13 @@ impl Reader<'_> {
                 yt_dlp: self.optional(Key::FetchYtDlp).map(PathBuf::from),
                 cookies: self.file(Key::FetchCookies),
                 environment: self.harmless_environment(),
+                buckets: BucketSettings {
+                    endpoint: self.optional_url(Key::FetchS3Endpoint),
+                    region: self.optional(Key::FetchS3Region),
+                    access_key_id: self.optional(Key::FetchS3AccessKeyId),
+                    secret_access_key: self.secret(Key::FetchS3SecretAccessKey),
+                    session_token: self.secret(Key::FetchS3SessionToken),
+                },
             },
             gc: GcSettings {
                 retention: self.age(Key::GcRetention),
@@ -333,6 +344,7 @@ impl Reader<'_> {
             target,
             max: self.media_time(Key::ChunkMaxSeconds, target.as_seconds_f64() * 1.1),
             overlap: self.media_time(Key::ChunkOverlapSeconds, 0.0),
+            strategy: self.word(Key::ChunkStrategy, ChunkStrategy::parse, ChunkStrategy::Time),
         };
         if self.violations.len() == before {
             if chunk.max < chunk.target {

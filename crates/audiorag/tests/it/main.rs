@@ -16,6 +16,7 @@ mod model;
 mod reindexing;
 mod repair;
 mod replaced;
+mod retrieval;
 mod speakers;
 mod spending;
 mod support;

@@ -420,3 +420,64 @@ async fn a_page_is_read_by_yt_dlp_and_kept_as_one_source() {
     audiorag.delete(&source.id).await.unwrap();
     assert_eq!(audiorag.state().download(&url).await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn what_is_left_of_a_download_goes_with_its_source() {
+    let (mut place, shelf) = (place(), Shelf::default());
+    place.set(Key::FetchKeep, "true");
+    put(&shelf, "/talk.wav", "one", speech(3, 1));
+    let server = server(&shelf).await;
+    let audiorag = place.open().await;
+    let report = index(&audiorag, &server.url("/talk.wav"), IndexOptions::default()).await;
+    assert_eq!(downloads(&place), 1, "kept, as asked");
+    audiorag.delete(&report.indexed[0].source_id).await.unwrap();
+    assert_eq!(downloads(&place), 0);
+}
+
+#[cfg(feature = "s3")]
+#[tokio::test]
+async fn the_recordings_of_a_bucket_are_indexed_and_asked_for_again_by_their_tags() {
+    let (mut place, audio) = (place(), speech(3, 1));
+    let listing = format!(
+        "<?xml version=\"1.0\"?><ListBucketResult><IsTruncated>false</IsTruncated>{}</ListBucketResult>",
+        ["talks/a.wav", "talks/.hidden.wav", "talks/notes.txt"]
+            .map(|key| format!(
+                "<Contents><Key>{key}</Key><LastModified>2026-01-07T05:00:00.000Z</LastModified>\
+                 <ETag>&quot;one&quot;</ETag><Size>{}</Size></Contents>",
+                audio.len()
+            ))
+            .concat()
+    );
+    let server = Server::answering(move |_, request: &Request| match request.path() {
+        "/recordings" if request.target.contains("prefix=talks") => Reply::status(200)
+            .with_header("Content-Type", "application/xml")
+            .with_body(listing.clone()),
+        "/recordings/talks/a.wav" if request.header("if-none-match") == Some("\"one\"") => {
+            Reply::status(304).with_header("ETag", "\"one\"")
+        }
+        "/recordings/talks/a.wav" => Reply::status(200)
+            .with_header("ETag", "\"one\"")
+            .with_header("Last-Modified", "Wed, 07 Jan 2026 05:00:00 GMT")
+            .with_body(audio.clone()),
+        _ => Reply::status(404),
+    })
+    .await;
+    place.set(Key::FetchS3Endpoint, &server.url(""));
+    place.set(Key::FetchS3AccessKeyId, "NAME");
+    place.set(Key::FetchS3SecretAccessKey, "canary-of-the-bucket");
+    let audiorag = place.open().await;
+    let report = index(&audiorag, "s3://recordings/talks/", IndexOptions::default()).await;
+    assert_eq!(report.indexed.len(), 1, "{report:?}");
+    let sources = audiorag.state().list_sources().await.unwrap();
+    assert_eq!(sources[0].locator.to_uri(), "s3://recordings/talks/a.wav");
+    assert_eq!(downloads(&place), 0);
+
+    let again = index(&audiorag, "s3://recordings/talks/", IndexOptions::default()).await;
+    assert_eq!(again.skipped.len(), 1, "{again:?}");
+    let last = server.requests().pop().unwrap();
+    assert_eq!(last.header("if-none-match"), Some("\"one\""));
+    assert!(!format!("{:?}", server.requests()).contains("canary"));
+
+    let none = index(&audiorag, "s3://recordings/none/", IndexOptions::default()).await;
+    assert_eq!(none.failed.len(), 1, "{none:?}");
+}

@@ -1,6 +1,7 @@
 //! What a run would do and cost, without doing any of it.
 
 use super::super::Indexer;
+use super::super::cut::Material;
 use super::super::given::{GIVEN, given_of};
 use super::super::plan::PlannedCalls;
 use super::{NOT_INDEXED, Reindex, ReindexOptions, title_of};
@@ -153,21 +154,20 @@ impl Indexer {
         transcript.duration = live.duration;
         let media = source.media.clone().unwrap_or_default();
         let header = title_of(&self.config_like(live, source).await?).or_else(|| media.title.clone());
-        let chunks = self.cut(&transcript, &source.id, live.id, header.as_deref(), &media);
-        let keys: Vec<_> = chunks.iter().map(|new| new.embedding_key.clone()).collect();
+        let (chunks, texts) = self.to_embed(Material {
+            transcript: &transcript,
+            header: header.as_deref(),
+            media: &media,
+        });
+        let keys: Vec<_> = texts.iter().map(|(key, _)| key.clone()).collect();
         let known = self.state.cached_embeddings(&keys).await?;
         // Equal texts are embedded once.
-        let missing: HashMap<_, _> = chunks
+        let missing: HashMap<_, _> = texts
             .iter()
-            .filter(|new| !known.contains_key(&new.embedding_key))
-            .map(|new| {
-                (
-                    &new.embedding_key,
-                    crate::guard::tokens(&new.chunk.embedded_text()),
-                )
-            })
+            .filter(|(key, _)| !known.contains_key(key))
+            .map(|(key, text)| (key, crate::guard::tokens(text)))
             .collect();
-        planned.chunks = chunks.len();
+        planned.chunks = chunks;
         planned.new_vectors = missing.len();
         planned.embed = self.embedding_needed(prices, missing.len(), missing.values().sum());
         Ok(())
