@@ -22,6 +22,10 @@ use std::time::{Duration, Instant};
 /// Questions longer than this are refused: nobody asks them, and models cut them off anyway.
 const MAX_QUESTION_CHARS: usize = 8_000;
 
+/// What [`Answer::degraded`] and [`SearchReply::degraded`] name when the vector store has lost what is indexed, so that
+/// nothing but words was searched for. `audiorag doctor --repair` fills it again.
+pub const EMPTY_STORE: &str = "vector_store";
+
 /// What the user asked of one query.
 #[derive(Clone, Debug, Default)]
 pub struct QueryOptions {
@@ -146,6 +150,12 @@ impl Querier {
             sounds: self.settings.sounds,
         };
         let mut found = retrieve::hybrid(stores, wanted, timings).await?;
+        if is_store_empty(&found.hits, &options.filter) {
+            tracing::warn!(
+                "the vector store holds nothing of what is indexed; `audiorag doctor --repair` fills it"
+            );
+            found.degraded.push(EMPTY_STORE.to_owned());
+        }
         if let Some(reranker) = &self.reranker {
             let started = Instant::now();
             match retrieve::rerank(reranker, question, &found.hits, top_k).await {
@@ -163,6 +173,12 @@ impl Querier {
         found.hits.truncate(top_k);
         Ok(found)
     }
+}
+
+/// Whether no hit comes from the vector store, although there is something indexed that it should have found.
+fn is_store_empty(hits: &[Hit], filter: &Filter) -> bool {
+    let found = |hit: &Hit| hit.scores.dense.is_some();
+    !hits.iter().any(found) && (filter.is_empty() || !hits.is_empty())
 }
 
 /// Durations of stages, in the order they ended.

@@ -27,10 +27,12 @@ mod watch;
 use crate::args::{Command, Config};
 use crate::context::{Context, Program};
 use crate::exit::ExitStatus;
+use crate::printer::Printer;
 use audiorag::AudioRag;
 use audiorag::core::{Error, Result};
 #[cfg(feature = "local")]
 use audiorag::models::Role;
+use audiorag::query::EMPTY_STORE;
 use std::collections::BTreeMap;
 
 /// Runs a command.
@@ -126,6 +128,20 @@ fn question(context: &Context, text: Option<&str>) -> Result<String> {
         Some(text) if text != "-" => Ok(text.to_owned()),
         _ => String::from_utf8(context.printer.read_stdin()?)
             .map_err(|error| Error::input("standard input is not UTF-8 text").with_cause(error)),
+    }
+}
+
+/// Says what was left out because it failed. `done` is what was done all the same.
+fn degraded(printer: &Printer, stages: &[String], done: &str) {
+    for stage in stages {
+        if stage == EMPTY_STORE {
+            printer.warning(
+                "the vector store holds nothing of what is indexed, so that only words were searched for: \
+                 `audiorag doctor --repair` fills it again",
+            );
+        } else {
+            printer.warning(format_args!("{done} without the stage '{stage}', which failed"));
+        }
     }
 }
 

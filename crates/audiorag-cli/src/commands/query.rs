@@ -107,9 +107,7 @@ impl QueryObserver for Live<'_> {
 /// The answer, unless it `was_shown`, then each citation.
 fn print(printer: &Printer, reply: &QueryReply, was_shown: bool) -> Result<()> {
     let answer = &reply.answer;
-    for stage in &answer.degraded {
-        printer.warning(format_args!("answered without the stage '{stage}', which failed"));
-    }
+    super::degraded(printer, &answer.degraded, "answered");
     match answer.abstained {
         Some(why) => abstain(printer, answer, why)?,
         // With nobody to write answers, the passages are the answer.
