@@ -2,9 +2,11 @@
 
 mod eval;
 mod given;
+mod query;
 mod speakers;
 
 pub(crate) use eval::Eval;
+pub(crate) use query::Query;
 pub(crate) use speakers::{Merge, Rename, Speakers};
 
 use audiorag::core::Money;
@@ -133,7 +135,7 @@ pub(crate) enum Command {
     /// Make indexed sources anew: cut, embedded or transcribed again
     Reindex(Reindex),
     /// Ask a question, get an answer with citations
-    Query(Question),
+    Query(Query),
     /// Find passages
     Search(Question),
     /// List the sources

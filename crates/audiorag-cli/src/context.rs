@@ -55,6 +55,10 @@ impl Program {
 
     /// Resolves the settings, with a command's own flags on top.
     pub(crate) fn resolve(mut self, flags: BTreeMap<Key, String>) -> Result<Context> {
+        // What is written on the command line counts for programs that embed it, too.
+        if flags.contains_key(&Key::GenerationProvider) {
+            self.providers.generator = None;
+        }
         self.sources.flags.extend(flags);
         let mut resolution = Settings::resolve(&self.sources)?;
         // As a part of a test program or of somebody else's, this one cannot be started as audiorag.

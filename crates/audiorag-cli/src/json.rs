@@ -2,7 +2,8 @@
 //! reasons. Times are seconds as numbers, points in time RFC 3339.
 
 use audiorag::core::budget::Amounts;
-use audiorag::core::model::{Chapter, Citation, Hit, TimeQuality};
+use audiorag::core::cite::Unsupported;
+use audiorag::core::model::{Answer, Chapter, Citation, Hit, TimeQuality};
 use audiorag::core::{MediaTime, Money, Stage};
 use audiorag::doctor::{Check, RepairReport};
 use audiorag::gc::GcReport;
@@ -11,7 +12,7 @@ use audiorag::index::{
     SkippedSource, SourceOutcome,
 };
 use audiorag::prices::Prices;
-use audiorag::query::{QueryReply, SearchReply};
+use audiorag::query::{QueryEvent, QueryReply, SearchReply};
 use audiorag::settings::Entry;
 use audiorag::speakers::Speaker;
 use audiorag::state::{CacheStats, CostRow, Finding, SchemaStatus, SourceRecord};
@@ -51,7 +52,33 @@ pub(crate) fn query(reply: &QueryReply) -> Value {
         "degraded": answer.degraded,
         "timings_ms": timings(&reply.timings),
         "model": answer.model,
+        "abstained": answer.abstained.map(audiorag::core::model::Abstention::as_str),
+        "removed_citations": answer.removed_citations,
+        "unsupported": unsupported(answer),
     })
+}
+
+fn unsupported(answer: &Answer) -> Vec<Value> {
+    let statement = |found: &Unsupported| {
+        json!({
+            "statement": answer.text.get(found.from..found.to),
+            "reason": found.doubt.as_str(),
+        })
+    };
+    answer.unsupported.iter().map(statement).collect()
+}
+
+/// One line of `query --stream --json`, but for the last one, which is [`query`] as the event `reply`.
+pub(crate) fn query_event(event: &QueryEvent<'_>) -> Value {
+    match event {
+        QueryEvent::Passages(passages) => {
+            json!({"event": "passages", "passages": passages.iter().map(hit).collect::<Vec<_>>()})
+        }
+        QueryEvent::Text(text) => json!({"event": "text", "text": text}),
+        QueryEvent::Restarted => json!({"event": "restarted"}),
+        // Events that a newer version may add.
+        _ => json!({"event": "other"}),
+    }
 }
 
 fn citation(citation: &Citation) -> Value {

@@ -1,5 +1,6 @@
 //! The values that flow through the index and query paths.
 
+use crate::cite::Unsupported;
 use crate::id::{ChunkId, ContentHash, SourceId};
 use crate::{Error, Locator, MediaTime, Result, Span};
 use std::sync::Arc;
@@ -394,6 +395,35 @@ pub struct Answer {
     pub degraded: Vec<String>,
     /// `provider/model` of the generator, or `extractive`.
     pub model: String,
+    /// Why there is no answer, when there is none.
+    pub abstained: Option<Abstention>,
+    /// Markers of the generator that named no passage and were taken out.
+    pub removed_citations: usize,
+    /// Statements of the text that what they cite does not carry.
+    pub unsupported: Vec<Unsupported>,
+}
+
+/// Why a question is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Abstention {
+    /// No passage was found.
+    NoPassages,
+    /// No sentence of the passages is near enough to the question. No generator was asked.
+    WeakEvidence,
+    /// The generator read the passages and found no answer in them.
+    Generator,
+}
+
+impl Abstention {
+    /// The stable lower-case name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoPassages => "no_passages",
+            Self::WeakEvidence => "weak_evidence",
+            Self::Generator => "generator",
+        }
+    }
 }
 
 impl Answer {

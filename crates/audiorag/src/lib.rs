@@ -69,7 +69,7 @@ use index::{
     IndexObserver, IndexOptions, IndexPlan, IndexReport, Indexer, Input, Reindex, ReindexOptions,
     ReindexPlan, Selection,
 };
-use query::{AnswerMode, Querier, QueryOptions, QueryReply, SearchReply};
+use query::{AnswerMode, Querier, QueryObserver, QueryOptions, QueryReply, SearchReply};
 use registry::{Purpose, Registry};
 use settings::Settings;
 use std::sync::Arc;
@@ -257,11 +257,24 @@ impl AudioRag {
     /// [`Input`](ErrorKind::Input) for an empty or endless question, [`Config`](ErrorKind::Config) when the
     /// index was built with another embedding model, and failures of the embedder and the stores.
     pub async fn query(&self, question: &str, options: QueryOptions) -> Result<QueryReply> {
+        self.query_observed(question, options, &()).await
+    }
+
+    /// The same, told as it happens: the passages, then the text as it is written.
+    ///
+    /// # Errors
+    /// As for [`query`](Self::query).
+    pub async fn query_observed(
+        &self,
+        question: &str,
+        options: QueryOptions,
+        observer: &dyn QueryObserver,
+    ) -> Result<QueryReply> {
         let operation_id = operation::new_operation_id();
         let span = tracing::info_span!("query", operation_id = %operation_id);
         async {
             let querier = self.querier(&operation_id)?;
-            querier.query(operation_id, question, &options).await
+            querier.query(operation_id, question, &options, observer).await
         }
         .instrument(span)
         .await

@@ -1,10 +1,14 @@
 //! The query path, top to bottom:
 //! embed the question, search densely and lexically, fuse, keep what is live, rerank, merge neighbours, answer.
 
+mod event;
 mod expand;
 mod extract;
 mod generate;
 mod retrieve;
+mod write;
+
+pub use event::{QueryEvent, QueryObserver};
 
 use crate::guard::Guarded;
 use crate::settings::RetrievalSettings;
@@ -17,6 +21,10 @@ use std::time::{Duration, Instant};
 
 /// Questions longer than this are refused: nobody asks them, and models cut them off anyway.
 const MAX_QUESTION_CHARS: usize = 8_000;
+
+/// What [`Answer::degraded`] and [`SearchReply::degraded`] name when the vector store has lost what is indexed, so that
+/// nothing but words was searched for. `audiorag doctor --repair` fills it again.
+pub const EMPTY_STORE: &str = "vector_store";
 
 /// What the user asked of one query.
 #[derive(Clone, Debug, Default)]
@@ -95,47 +103,20 @@ impl Querier {
         operation_id: OperationId,
         text: &str,
         options: &QueryOptions,
+        observer: &dyn QueryObserver,
     ) -> Result<QueryReply> {
         let question = checked(text)?;
         let mut timings = Timings::default();
         let found = self.retrieve(question, options, &mut timings).await?;
         let passages = expand::passages(&self.state, found.hits, self.settings.neighbours).await?;
+        observer.event(&QueryEvent::Passages(&passages));
         let mut degraded = found.degraded;
         let started = Instant::now();
-        let written = match &self.mode {
-            _ if passages.is_empty() => extract::nothing(),
-            AnswerMode::None => extract::nothing(),
-            AnswerMode::Extractive => {
-                extract::answer(
-                    &self.embedder,
-                    question,
-                    &found.vector,
-                    &passages,
-                    self.settings.abstain_below,
-                )
-                .await?
-            }
-            AnswerMode::Generator(generator) => {
-                match generate::answer(generator, question, &passages).await {
-                    Ok(written) => written,
-                    // The passages are still worth having.
-                    Err(error) => {
-                        tracing::warn!(error = %error.report(), "the generator failed; answering by extraction");
-                        degraded.push("generate".to_owned());
-                        let cut = self.settings.abstain_below;
-                        extract::answer(&self.embedder, question, &found.vector, &passages, cut).await?
-                    }
-                }
-            }
-        };
+        let written = self
+            .write(question, &found.vector, &passages, &mut degraded, observer)
+            .await?;
         timings.add(Stage::Generate, started);
-        let answer = Answer {
-            text: written.text,
-            citations: written.citations,
-            passages,
-            degraded,
-            model: written.model,
-        };
+        let answer = written.into_answer(passages, degraded);
         Ok(QueryReply {
             operation_id,
             answer,
@@ -170,6 +151,12 @@ impl Querier {
             sounds: self.settings.sounds,
         };
         let mut found = retrieve::hybrid(stores, wanted, timings).await?;
+        if is_store_empty(&found.hits, &options.filter) {
+            tracing::warn!(
+                "the vector store holds nothing of what is indexed; `audiorag doctor --repair` fills it"
+            );
+            found.degraded.push(EMPTY_STORE.to_owned());
+        }
         if let Some(reranker) = &self.reranker {
             let started = Instant::now();
             match retrieve::rerank(reranker, question, &found.hits, top_k).await {
@@ -189,6 +176,12 @@ impl Querier {
     }
 }
 
+/// Whether no hit comes from the vector store, although there is something indexed that it should have found.
+fn is_store_empty(hits: &[Hit], filter: &Filter) -> bool {
+    let found = |hit: &Hit| hit.scores.dense.is_some();
+    !hits.iter().any(found) && (filter.is_empty() || !hits.is_empty())
+}
+
 /// Durations of stages, in the order they ended.
 #[derive(Default)]
 pub(crate) struct Timings(Vec<(Stage, Duration)>);
@@ -199,13 +192,6 @@ impl Timings {
         tracing::info!(stage = %stage, elapsed_ms = elapsed.as_millis() as u64, "stage completed");
         self.0.push((stage, elapsed));
     }
-}
-
-/// What was written as an answer.
-pub(crate) struct Written {
-    pub(crate) text: String,
-    pub(crate) citations: Vec<audiorag_core::model::Citation>,
-    pub(crate) model: String,
 }
 
 fn checked(text: &str) -> Result<&str> {

@@ -28,10 +28,12 @@ mod watch;
 use crate::args::{Command, Config};
 use crate::context::{Context, Program};
 use crate::exit::ExitStatus;
+use crate::printer::Printer;
 use audiorag::AudioRag;
 use audiorag::core::{Error, Result};
 #[cfg(feature = "local")]
 use audiorag::models::Role;
+use audiorag::query::EMPTY_STORE;
 use std::collections::BTreeMap;
 
 /// Runs a command.
@@ -65,7 +67,8 @@ pub(crate) async fn dispatch(program: Program, command: Command) -> Result<ExitS
         }
         command => {
             let flags = match &command {
-                Command::Query(question) | Command::Search(question) => question.settings(),
+                Command::Query(query) => query.settings(),
+                Command::Search(question) => question.settings(),
                 Command::Models(action) => action.settings(),
                 Command::Gc(gc) => gc.settings(),
                 Command::Eval(eval) => eval.settings(),
@@ -128,6 +131,20 @@ fn question(context: &Context, text: Option<&str>) -> Result<String> {
         Some(text) if text != "-" => Ok(text.to_owned()),
         _ => String::from_utf8(context.printer.read_stdin()?)
             .map_err(|error| Error::input("standard input is not UTF-8 text").with_cause(error)),
+    }
+}
+
+/// Says what was left out because it failed. `done` is what was done all the same.
+fn degraded(printer: &Printer, stages: &[String], done: &str) {
+    for stage in stages {
+        if stage == EMPTY_STORE {
+            printer.warning(
+                "the vector store holds nothing of what is indexed, so that only words were searched for: \
+                 `audiorag doctor --repair` fills it again",
+            );
+        } else {
+            printer.warning(format_args!("{done} without the stage '{stage}', which failed"));
+        }
     }
 }
 

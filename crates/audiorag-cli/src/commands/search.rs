@@ -22,9 +22,7 @@ pub(super) async fn run(context: &Context, args: &Question) -> Result<ExitStatus
         printer.json(&json::search(&reply))?;
         return Ok(ExitStatus::Success);
     }
-    for stage in &reply.degraded {
-        printer.warning(format_args!("searched without the stage '{stage}', which failed"));
-    }
+    super::degraded(printer, &reply.degraded, "searched");
     if reply.hits.is_empty() {
         printer.note("nothing was found");
     }

@@ -3,7 +3,7 @@
 use audiorag::Providers;
 use audiorag::settings::Sources;
 use audiorag_cli::{ExitStatus, Interrupt, Io, Terminals, run};
-use audiorag_testkit::fake::{FakeTranscriber, HashEmbedder};
+use audiorag_testkit::fake::{FakeGenerator, FakeTranscriber, HashEmbedder};
 use audiorag_testkit::synth::Track;
 use serde_json::Value;
 use std::ffi::OsString;
@@ -22,6 +22,7 @@ pub(crate) struct World {
     pub(crate) root: TempDir,
     pub(crate) transcriber: Arc<FakeTranscriber>,
     pub(crate) embedder: Arc<HashEmbedder>,
+    pub(crate) generator: Option<Arc<FakeGenerator>>,
     pub(crate) sources: Sources,
     pub(crate) terminals: Terminals,
     pub(crate) interrupt: Interrupt,
@@ -51,6 +52,7 @@ impl World {
             root,
             transcriber: Arc::new(transcriber),
             embedder: Arc::new(HashEmbedder::new(128)),
+            generator: None,
             sources,
             terminals: Terminals::default(),
             interrupt: Interrupt::default(),
@@ -116,6 +118,7 @@ impl World {
             io.providers = Providers {
                 transcriber: Some(self.transcriber.clone()),
                 embedder: Some(self.embedder.clone()),
+                generator: self.generator.clone().map(|generator| generator as _),
                 ..Providers::default()
             };
         }

@@ -1,10 +1,10 @@
 //! Answers without a language model: the sentences that say it, with their times, or an honest nothing.
 
-use super::Written;
+use super::write::Written;
 use crate::guard::Guarded;
 use audiorag_core::capability::{Embedder, InputType};
 use audiorag_core::cite;
-use audiorag_core::model::{ChunkLine, Hit};
+use audiorag_core::model::{Abstention, ChunkLine, Hit};
 use audiorag_core::{Error, Result, Stage};
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -22,26 +22,17 @@ const NEAR_BEST: f32 = 0.85;
 /// little in a small embedding model, and are what people ask for.
 const LEXICAL_SHARE: f32 = 0.25;
 
-/// The answer that there is none.
-pub(crate) fn nothing() -> Written {
-    Written {
-        text: String::new(),
-        citations: Vec::new(),
-        model: "extractive".to_owned(),
-    }
-}
+/// A sentence of a passage.
+type Sentence<'a> = (&'a Hit, &'a ChunkLine, &'a str);
 
-/// Quotes the sentences of `passages` that are nearest to the question.
-///
-/// When no sentence reaches `abstain_below` (cosine similarity to the question), nothing is quoted.
-pub(crate) async fn answer(
+/// The sentences of `passages`, best first, each with its score and its cosine similarity to the question.
+async fn scored<'a>(
     embedder: &Guarded<dyn Embedder>,
     question: &str,
     vector: &[f32],
-    passages: &[Hit],
-    abstain_below: f32,
-) -> Result<Written> {
-    let sentences: Vec<(&Hit, &ChunkLine, &str)> = passages
+    passages: &'a [Hit],
+) -> Result<Vec<(f32, f32, Sentence<'a>)>> {
+    let sentences: Vec<Sentence<'_>> = passages
         .iter()
         .flat_map(|hit| hit.lines.iter().map(move |line| (hit, line)))
         .filter_map(|(hit, line)| hit.text.get(line.from..line.to).map(|text| (hit, line, text)))
@@ -57,7 +48,7 @@ pub(crate) async fn answer(
         similarities.extend(response.iter().map(|sentence| dot(sentence, vector)));
     }
     let wanted = content_words(question);
-    let mut scored: Vec<(f32, f32, (&Hit, &ChunkLine, &str))> = similarities
+    let mut scored: Vec<(f32, f32, Sentence<'_>)> = similarities
         .into_iter()
         .zip(sentences)
         .map(|(similarity, sentence)| {
@@ -66,15 +57,44 @@ pub(crate) async fn answer(
         })
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let Some((best, _, _)) = scored.first().copied() else {
-        return Ok(nothing());
-    };
+    Ok(scored)
+}
+
+/// Whether the passages are near enough to the question that a generator may find an answer in them: a passage or one
+/// of its sentences reaches `abstain_below` (cosine similarity to the question). At zero everything does.
+pub(crate) async fn is_evidence(
+    embedder: &Guarded<dyn Embedder>,
+    question: &str,
+    vector: &[f32],
+    passages: &[Hit],
+    abstain_below: f32,
+) -> Result<bool> {
+    let near = |similarity: f32| similarity >= abstain_below;
+    if abstain_below <= 0.0 || passages.iter().any(|hit| hit.scores.dense.is_some_and(near)) {
+        return Ok(true);
+    }
+    let scored = scored(embedder, question, vector, passages).await?;
+    Ok(scored.iter().any(|(_, similarity, _)| near(*similarity)))
+}
+
+/// Quotes the sentences of `passages` that are nearest to the question.
+///
+/// When no sentence reaches `abstain_below` (cosine similarity to the question), nothing is quoted.
+pub(crate) async fn answer(
+    embedder: &Guarded<dyn Embedder>,
+    question: &str,
+    vector: &[f32],
+    passages: &[Hit],
+    abstain_below: f32,
+) -> Result<Written> {
+    let scored = scored(embedder, question, vector, passages).await?;
+    let best = scored.first().map(|(best, _, _)| *best).unwrap_or_default();
     if !scored
         .iter()
         .any(|(_, similarity, _)| *similarity >= abstain_below)
     {
         tracing::info!(best, abstain_below, "no sentence is near enough to the question");
-        return Ok(nothing());
+        return Ok(Written::nothing(Abstention::WeakEvidence));
     }
     let mut said = HashSet::new();
     let mut text = String::new();
@@ -93,11 +113,7 @@ pub(crate) async fn answer(
         let _ = write!(text, " [{marker}]");
         citations.push(cite::citation(marker, hit, Some(line), *similarity));
     }
-    Ok(Written {
-        text,
-        citations,
-        model: "extractive".to_owned(),
-    })
+    Ok(Written::quoted(text, citations))
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {

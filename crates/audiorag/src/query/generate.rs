@@ -1,11 +1,13 @@
 //! Answers by a language model, bound to the passages they were made from.
 
-use super::Written;
+use super::event::{QueryEvent, QueryObserver};
+use super::write::Written;
 use crate::guard::Guarded;
 use crate::operation;
-use audiorag_core::capability::{GenerateEvent, Generator};
+use audiorag_core::capability::{GenerateEvent, GenerateRequest, Generator};
+use audiorag_core::cite::Binder;
 use audiorag_core::model::Hit;
-use audiorag_core::{Error, Result, Stage, cite, prompt};
+use audiorag_core::{Error, Result, Stage, prompt};
 use futures_util::StreamExt as _;
 
 /// The most tokens of an answer.
@@ -14,11 +16,13 @@ const MAX_ANSWER_TOKENS: u32 = 800;
 /// Characters a token stands for, at least, in any language the models know well.
 const CHARS_PER_TOKEN: usize = 3;
 
-/// Asks the generator and keeps only the citations that name a passage it was given.
+/// Asks the generator and keeps only the citations that name a passage it was given. What it writes is told to
+/// `observer` as it comes.
 pub(crate) async fn answer(
     generator: &Guarded<dyn Generator>,
     question: &str,
     passages: &[Hit],
+    observer: &dyn QueryObserver,
 ) -> Result<Written> {
     let limits = generator.limits();
     let tokens = MAX_ANSWER_TOKENS.min(limits.max_output_tokens);
@@ -28,40 +32,54 @@ pub(crate) async fn answer(
         .saturating_mul(CHARS_PER_TOKEN);
     let passages = fitting(passages, room.saturating_sub(question.len()));
     let request = prompt::build(question, passages, &operation::random_delimiter(), tokens);
-    let mut stream = generator
-        .generate(request)
-        .await
-        .map_err(|error| error.with_stage(Stage::Generate))?;
-    let mut text = String::new();
-    let mut finished = false;
-    while let Some(event) = stream.next().await {
-        match event.map_err(|error| error.with_stage(Stage::Generate))? {
-            GenerateEvent::Delta(delta) => text.push_str(&delta),
-            GenerateEvent::Done { truncated, .. } => {
-                finished = true;
-                if truncated {
-                    tracing::warn!("the answer was cut at its token limit");
-                }
-                break;
-            }
-        }
-    }
-    if !finished {
-        return Err(Error::protocol("the answer broke off").with_stage(Stage::Generate));
-    }
-    let bound = cite::bind(text.trim(), passages);
+    let mut binder = Binder::new(passages);
+    write(generator, request, |delta| {
+        tell(observer, binder.push(delta));
+    })
+    .await?;
+    let (bound, tail) = binder.finish();
+    tell(observer, tail);
     if bound.removed > 0 {
-        tracing::warn!(
+        tracing::info!(
             removed = bound.removed,
             "citations of passages that were not given were taken out"
         );
     }
     let info = generator.info();
-    Ok(Written {
-        text: bound.text,
-        citations: bound.citations,
-        model: format!("{}/{}", info.vendor, info.model),
-    })
+    Ok(Written::generated(
+        bound,
+        format!("{}/{}", info.vendor, info.model),
+    ))
+}
+
+fn tell(observer: &dyn QueryObserver, text: String) {
+    if !text.is_empty() {
+        observer.event(&QueryEvent::Text(text));
+    }
+}
+
+/// Hands what the generator writes to `take`, piece by piece. Returns whether the text was cut at its token limit.
+pub(crate) async fn write(
+    generator: &Guarded<dyn Generator>,
+    request: GenerateRequest,
+    mut take: impl FnMut(&str),
+) -> Result<bool> {
+    let mut stream = generator
+        .generate(request)
+        .await
+        .map_err(|error| error.with_stage(Stage::Generate))?;
+    while let Some(event) = stream.next().await {
+        match event.map_err(|error| error.with_stage(Stage::Generate))? {
+            GenerateEvent::Delta(delta) => take(&delta),
+            GenerateEvent::Done { truncated, .. } => {
+                if truncated {
+                    tracing::warn!("what the generator wrote was cut at its token limit");
+                }
+                return Ok(truncated);
+            }
+        }
+    }
+    Err(Error::protocol("the answer broke off").with_stage(Stage::Generate))
 }
 
 /// The best passages that fit into `room` characters; always at least one.

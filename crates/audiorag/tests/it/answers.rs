@@ -116,7 +116,9 @@ async fn a_generated_answer_keeps_only_citations_it_was_given() {
     assert_eq!(reply.answer.citations.len(), 1);
     let prompt = &generator.requests()[0];
     assert!(
-        prompt.user.contains("[1] talk, ") && prompt.user.contains("bridge"),
+        prompt.user.starts_with("[1]\n<")
+            && prompt.user.contains("\ntalk, ")
+            && prompt.user.contains("bridge"),
         "{}",
         prompt.user
     );

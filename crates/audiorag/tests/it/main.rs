@@ -6,6 +6,7 @@
 )]
 
 mod answers;
+mod bad_questions;
 mod drift;
 mod ending;
 mod faults;

@@ -1,0 +1,38 @@
+//! What is asked of the recordings.
+
+use super::Question;
+use audiorag::settings::Key;
+use clap::Args;
+use std::collections::BTreeMap;
+
+#[derive(Args, Debug)]
+pub(crate) struct Query {
+    #[command(flatten)]
+    pub(crate) question: Question,
+    /// Show the answer while it is written; with --json, one object a line, the last one the whole reply
+    #[arg(long)]
+    pub(crate) stream: bool,
+    /// Who writes the answer: none, extractive, or a vendor, also as VENDOR/MODEL
+    #[arg(long, value_name = "WHO")]
+    pub(crate) generator: Option<String>,
+}
+
+impl Query {
+    /// The settings that flags give.
+    pub(crate) fn settings(&self) -> BTreeMap<Key, String> {
+        let mut flags = self.question.settings();
+        flags.extend(self.generator.as_deref().into_iter().flat_map(generator));
+        flags
+    }
+}
+
+/// The settings that `--generator` stands for.
+pub(super) fn generator(who: &str) -> Vec<(Key, String)> {
+    let (vendor, model) = match who.split_once('/') {
+        Some((vendor, model)) => (vendor, Some(model)),
+        None => (who, None),
+    };
+    let model = model.map(|model| (Key::GenerationModel, model.to_owned()));
+    let vendor = (Key::GenerationProvider, vendor.to_owned());
+    std::iter::once(vendor).chain(model).collect()
+}
