@@ -57,9 +57,15 @@ fn answers_are_measured_against_known_times_and_the_same_each_time() {
     assert!(figure(&report, "recall_1") >= 0.75, "{report:#}");
     // Quotes are the transcript's own words, and sentences are cited near where they are said.
     assert!((figure(&report, "quotes_said") - 1.0).abs() < 1e-9, "{report:#}");
-    assert!((figure(&report, "statements_cited") - 1.0).abs() < 1e-9, "{report:#}");
+    assert!(
+        (figure(&report, "statements_cited") - 1.0).abs() < 1e-9,
+        "{report:#}"
+    );
     assert!(figure(&report, "start_error_median") < 3.0, "{report:#}");
-    assert!((figure(&report, "abstention_recall") - 1.0).abs() < 1e-9, "{report:#}");
+    assert!(
+        (figure(&report, "abstention_recall") - 1.0).abs() < 1e-9,
+        "{report:#}"
+    );
     assert!(figure(&report, "word_error_rate") < 0.4, "{report:#}");
     assert_eq!(report["kinds"]["plain"]["questions"], 4);
 
@@ -70,7 +76,14 @@ fn answers_are_measured_against_known_times_and_the_same_each_time() {
 #[test]
 fn runs_are_compared_and_drawn() {
     let sandbox = indexed();
-    let arguments = ["eval", "questions.jsonl", "--json", "--baseline", "--label", "peer"];
+    let arguments = [
+        "eval",
+        "questions.jsonl",
+        "--json",
+        "--baseline",
+        "--label",
+        "peer",
+    ];
     let peer = sandbox.run(&arguments).ok();
     assert_eq!(peer.json()["settings"]["retrieval.mode"], "dense");
     // Whole passages are cited, so nobody abstains.
@@ -91,7 +104,10 @@ fn runs_are_compared_and_drawn() {
         assert!(run.stdout.contains(text), "{text}: {run:?}");
     }
     let picture = std::fs::read_to_string(sandbox.project().join("runs.svg")).unwrap();
-    assert!(picture.starts_with("<svg ") && picture.contains("ours"), "{picture}");
+    assert!(
+        picture.starts_with("<svg ") && picture.contains("ours"),
+        "{picture}"
+    );
 }
 
 #[test]
@@ -99,7 +115,10 @@ fn a_wrong_line_or_an_unknown_recording_ends_with_2_before_anything_is_asked() {
     let sandbox = indexed();
     sandbox.write("typo.jsonl", questions() + "{\"id\": \"x\"}\n");
     let run = sandbox.run(&["eval", "typo.jsonl"]).exits(2);
-    assert!(run.stderr.contains("typo.jsonl, line 6: missing field"), "{run:?}");
+    assert!(
+        run.stderr.contains("typo.jsonl, line 6: missing field"),
+        "{run:?}"
+    );
     sandbox.write("gone.jsonl", questions().replace("two_cities-8s", "three_cities"));
     let run = sandbox.run(&["eval", "gone.jsonl"]).exits(2);
     assert!(

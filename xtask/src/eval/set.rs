@@ -311,7 +311,7 @@ mod tests {
             sentences: vec!["a".into(), "b".into()],
         };
         let times = json!({"recordings": {"t": {"spans": [[0.5, 1.0], [2.0, 3.5]]}}});
-        let lines = with_spans(&[question.clone()], &times, &[&text]).unwrap();
+        let lines = with_spans(std::slice::from_ref(&question), &times, &[&text]).unwrap();
         let line: Value = serde_json::from_str(&lines).unwrap();
         assert_eq!(
             line.pointer("/spans/0"),
