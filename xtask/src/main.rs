@@ -45,9 +45,10 @@ cargo xtask COMMAND
   bless [--unreleased] write generated documentation and record new migrations
   crash [--rounds R] [--seed S]
                        kill the program at random times while it indexes, and check what is left each time
-  eval [--prepare] [--quick] [--bless] [--program FILE]
+  eval [--prepare] [--quick] [--bless] [--only LABEL]... [--program FILE]
                        speak the evaluation set, index it and measure each variant; --prepare stops after speaking,
-                       --quick takes a part of it, --bless writes the figures into docs/quality.md
+                       --quick takes a part of it, --only some variants, --program a build that is there already,
+                       --bless writes the figures into docs/quality.md
   bench NAME [--quick] index, memory [--dense], cold-search, words or decode
 ";
 

@@ -173,10 +173,10 @@ mod tests {
                 "kinds": {"plain": {"questions": 7, "metrics": {"recall_5": {"value": 0.9, "low": 0.8, "high": 1.0}}}},
             },
         ]});
-        let page = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
+        let page = format!("before\n{BEGIN}\nlast week\n{END}\nafter\n");
         let new = replaced(&page, &figures(&summary)).unwrap();
         assert!(new.starts_with("before\n") && new.ends_with(&format!("{END}\nafter\n")));
-        assert!(!new.contains("old") && new.contains("commit abc, 9 questions"));
+        assert!(!new.contains("last week") && new.contains("commit abc, 9 questions"));
         assert!(
             new.contains("| ours | 0.750 (0.600 to 0.800) **[+0.100, +0.400]** |"),
             "{new}"
