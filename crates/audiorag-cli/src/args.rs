@@ -4,7 +4,7 @@ mod given;
 mod query;
 mod speakers;
 
-pub(crate) use query::Query;
+pub(crate) use query::{Query, Threads};
 pub(crate) use speakers::{Merge, Rename, Speakers};
 
 use audiorag::core::Money;
@@ -136,6 +136,9 @@ pub(crate) enum Command {
     Query(Query),
     /// Find passages
     Search(Question),
+    /// Conversations that were kept with query --thread
+    #[command(subcommand)]
+    Threads(Threads),
     /// List the sources
     List,
     /// Show one source
