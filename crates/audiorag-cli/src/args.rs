@@ -6,7 +6,7 @@ mod query;
 mod speakers;
 
 pub(crate) use eval::Eval;
-pub(crate) use query::Query;
+pub(crate) use query::{Query, Threads};
 pub(crate) use speakers::{Merge, Rename, Speakers};
 
 use audiorag::core::Money;
@@ -138,6 +138,9 @@ pub(crate) enum Command {
     Query(Query),
     /// Find passages
     Search(Question),
+    /// Conversations that were kept with query --thread
+    #[command(subcommand)]
+    Threads(Threads),
     /// List the sources
     List,
     /// Show one source

@@ -15,7 +15,7 @@ use audiorag::prices::Prices;
 use audiorag::query::{QueryEvent, QueryReply, SearchReply};
 use audiorag::settings::Entry;
 use audiorag::speakers::Speaker;
-use audiorag::state::{CacheStats, CostRow, Finding, SchemaStatus, SourceRecord};
+use audiorag::state::{CacheStats, CostRow, Finding, SchemaStatus, SourceRecord, Thread, Turn, TurnCitation};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::time::{Duration, SystemTime};
@@ -55,6 +55,43 @@ pub(crate) fn query(reply: &QueryReply) -> Value {
         "abstained": answer.abstained.map(audiorag::core::model::Abstention::as_str),
         "removed_citations": answer.removed_citations,
         "unsupported": unsupported(answer),
+        "thread": reply.thread.as_ref().map(|turn| json!({
+            "name": turn.name,
+            "turn": turn.number,
+            "searched": turn.searched,
+            "wording": turn.wording.as_str(),
+        })),
+    })
+}
+
+/// One row of `threads list --json`.
+pub(crate) fn thread(thread: &Thread) -> Value {
+    json!({
+        "name": thread.name,
+        "turns": thread.turns,
+        "question": thread.question,
+        "created_at": instant(thread.created_at),
+        "updated_at": instant(thread.updated_at),
+    })
+}
+
+/// One turn of `threads show --json`.
+pub(crate) fn turn(turn: &Turn) -> Value {
+    let cited = |cited: &TurnCitation| {
+        let mut value = citation(&cited.citation);
+        if let Some(object) = value.as_object_mut() {
+            object.insert("source_deleted".to_owned(), cited.is_deleted.into());
+        }
+        value
+    };
+    json!({
+        "turn": turn.number,
+        "question": turn.question,
+        "searched": turn.searched,
+        "answer": turn.answer,
+        "citations": turn.citations.iter().map(cited).collect::<Vec<_>>(),
+        "model": turn.model,
+        "asked_at": instant(turn.asked_at),
     })
 }
 

@@ -114,6 +114,8 @@ pub enum Stage {
     Publish,
     /// Removing the revision that was replaced.
     Retire,
+    /// Making a follow-up question understandable by itself.
+    Rewrite,
     /// Dense and lexical search.
     Search,
     /// Ordering hits by relevance.
@@ -124,7 +126,7 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, index path first.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Discover,
         Self::Download,
         Self::Probe,
@@ -136,6 +138,7 @@ impl Stage {
         Self::Verify,
         Self::Publish,
         Self::Retire,
+        Self::Rewrite,
         Self::Search,
         Self::Rerank,
         Self::Generate,
@@ -155,6 +158,7 @@ impl Stage {
             Self::Verify => "verify",
             Self::Publish => "publish",
             Self::Retire => "retire",
+            Self::Rewrite => "rewrite",
             Self::Search => "search",
             Self::Rerank => "rerank",
             Self::Generate => "generate",

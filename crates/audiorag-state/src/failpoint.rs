@@ -91,6 +91,10 @@ steps! {
     SwitchSpace = "state.switch_space",
     /// A commit of [`State::name_speakers`](crate::State::name_speakers).
     NameSpeakers = "state.name_speakers",
+    /// A commit of [`State::save_turn`](crate::State::save_turn).
+    SaveTurn = "state.save_turn",
+    /// A commit of [`State::delete_thread`](crate::State::delete_thread).
+    DeleteThread = "state.delete_thread",
     /// A call: removing records from the vector store.
     Delete = "delete",
     /// A commit of the embedded vector store's delete.

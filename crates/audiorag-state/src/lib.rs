@@ -33,6 +33,7 @@ mod source;
 mod space;
 mod speaker;
 mod stored;
+mod thread;
 mod vectors;
 
 pub use check::StoredRevision;
@@ -47,6 +48,7 @@ pub use records::{
     StoredChunk, Switch,
 };
 pub use speaker::{SpeakerCount, SpeakerName};
+pub use thread::{NewTurn, Thread, Turn, TurnCitation};
 pub use vectors::EmbeddedVectorStore;
 
 use audiorag_core::Result;

@@ -4,10 +4,11 @@
 //! mean. Unknown fields are ignored and missing ones take their default, in both directions.
 
 use crate::fault::{Attempt, Fault};
+use audiorag_core::id::SourceId;
 use audiorag_core::model::{
-    Chapter, ChunkLine, Media, PartTranscript, Segment, Suspicion, TimeQuality, Word,
+    Chapter, ChunkLine, Citation, Media, PartTranscript, Segment, Suspicion, TimeQuality, Word,
 };
-use audiorag_core::{Error, MediaTime, Span};
+use audiorag_core::{Error, Locator, MediaTime, Span};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 #[derive(Serialize, Deserialize, Default)]
@@ -242,6 +243,66 @@ pub(crate) fn read_names(json: &str) -> Attempt<Vec<String>> {
 }
 
 /// The quality of times from its stored flag.
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default)]
+struct StoredCitation {
+    marker: u32,
+    source_id: String,
+    title: String,
+    locator: String,
+    start: u64,
+    end: u64,
+    quote: String,
+    link: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    speakers: Vec<String>,
+    score: f32,
+    estimated: bool,
+}
+
+/// Citations as JSON.
+pub(crate) fn write_citations(citations: &[Citation]) -> Attempt<String> {
+    let stored: Vec<StoredCitation> = citations
+        .iter()
+        .map(|citation| StoredCitation {
+            marker: citation.marker,
+            source_id: citation.source_id.as_str().to_owned(),
+            title: citation.title.clone(),
+            locator: citation.locator.to_uri(),
+            start: citation.span.start().as_millis(),
+            end: citation.span.end().as_millis(),
+            quote: citation.quote.clone(),
+            link: citation.link.clone(),
+            speakers: citation.speakers.clone(),
+            score: citation.score,
+            estimated: citation.times == TimeQuality::Estimated,
+        })
+        .collect();
+    write(&stored)
+}
+
+/// Citations from JSON.
+pub(crate) fn read_citations(json: &str) -> Attempt<Vec<Citation>> {
+    let stored: Vec<StoredCitation> = read("citations", json)?;
+    stored
+        .into_iter()
+        .map(|citation| {
+            Ok(Citation {
+                marker: citation.marker,
+                source_id: SourceId::from_stored(citation.source_id),
+                title: citation.title,
+                locator: Locator::parse_uri(&citation.locator)?,
+                span: Span::from_millis(citation.start, citation.end.max(citation.start)),
+                quote: citation.quote,
+                link: citation.link,
+                speakers: citation.speakers,
+                score: citation.score,
+                times: time_quality(citation.estimated),
+            })
+        })
+        .collect()
+}
+
 pub(crate) fn time_quality(estimated: bool) -> TimeQuality {
     if estimated {
         TimeQuality::Estimated

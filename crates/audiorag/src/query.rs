@@ -6,9 +6,11 @@ mod expand;
 mod extract;
 mod generate;
 mod retrieve;
+mod thread;
 mod write;
 
 pub use event::{QueryEvent, QueryObserver};
+pub use thread::{ThreadTurn, Wording};
 
 use crate::guard::Guarded;
 use crate::settings::RetrievalSettings;
@@ -33,6 +35,8 @@ pub struct QueryOptions {
     pub top_k: Option<usize>,
     /// Restricts what is searched.
     pub filter: Filter,
+    /// The conversation that the question belongs to, by its name; it begins with the first question. Searches have none.
+    pub thread: Option<String>,
 }
 
 /// An answer and how it came about.
@@ -42,6 +46,8 @@ pub struct QueryReply {
     pub operation_id: OperationId,
     /// The answer.
     pub answer: Answer,
+    /// The place in the conversation, for a question that belongs to one.
+    pub thread: Option<ThreadTurn>,
     /// How long each stage took.
     pub timings: Vec<(Stage, Duration)>,
 }
@@ -105,21 +111,36 @@ impl Querier {
         options: &QueryOptions,
         observer: &dyn QueryObserver,
     ) -> Result<QueryReply> {
-        let question = checked(text)?;
+        let asked = checked(text)?;
         let mut timings = Timings::default();
+        let mut degraded = Vec::new();
+        let mut thread = None;
+        if let Some(name) = &options.thread {
+            let started = Instant::now();
+            let turn = self.in_thread(name, asked, &mut degraded).await?;
+            if turn.wording == Wording::Rewritten {
+                timings.add(Stage::Rewrite, started);
+            }
+            thread = Some(turn);
+        }
+        let question = thread.as_ref().map_or(asked, |turn| turn.searched.as_str());
         let found = self.retrieve(question, options, &mut timings).await?;
+        degraded.extend(found.degraded);
         let passages = expand::passages(&self.state, found.hits, self.settings.neighbours).await?;
         observer.event(&QueryEvent::Passages(&passages));
-        let mut degraded = found.degraded;
         let started = Instant::now();
         let written = self
             .write(question, &found.vector, &passages, &mut degraded, observer)
             .await?;
         timings.add(Stage::Generate, started);
-        let answer = written.into_answer(passages, degraded);
+        let mut answer = written.into_answer(passages, degraded);
+        if let Some(turn) = &mut thread {
+            self.keep(turn, asked, &mut answer).await;
+        }
         Ok(QueryReply {
             operation_id,
             answer,
+            thread,
             timings: timings.0,
         })
     }

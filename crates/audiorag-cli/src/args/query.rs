@@ -2,7 +2,7 @@
 
 use super::Question;
 use audiorag::settings::Key;
-use clap::Args;
+use clap::{Args, Subcommand};
 use std::collections::BTreeMap;
 
 #[derive(Args, Debug)]
@@ -15,6 +15,9 @@ pub(crate) struct Query {
     /// Who writes the answer: none, extractive, or a vendor, also as VENDOR/MODEL
     #[arg(long, value_name = "WHO")]
     pub(crate) generator: Option<String>,
+    /// Ask within this conversation, which is kept: a follow-up may refer to what was asked before
+    #[arg(long, value_name = "NAME")]
+    pub(crate) thread: Option<String>,
 }
 
 impl Query {
@@ -35,4 +38,21 @@ pub(super) fn generator(who: &str) -> Vec<(Key, String)> {
     let model = model.map(|model| (Key::GenerationModel, model.to_owned()));
     let vendor = (Key::GenerationProvider, vendor.to_owned());
     std::iter::once(vendor).chain(model).collect()
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Threads {
+    /// List the conversations
+    List,
+    /// Show what was asked and answered in one
+    Show {
+        /// The name
+        name: String,
+    },
+    /// Forget conversations
+    Delete {
+        /// The names
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
 }

@@ -23,6 +23,7 @@ mod setup;
 mod show;
 mod speakers;
 mod status;
+mod threads;
 mod watch;
 
 use crate::args::{Command, Config};
@@ -89,6 +90,7 @@ async fn with_settings(context: &Context, command: Command) -> Result<ExitStatus
     match command {
         Command::Query(args) => query::run(context, &args).await,
         Command::Search(args) => search::run(context, &args).await,
+        Command::Threads(action) => threads::run(context, &action).await,
         Command::List => list::run(context).await,
         Command::Show { source } => show::run(context, &source).await,
         Command::Status { source } => status::run(context, source.as_deref()).await,
@@ -123,6 +125,15 @@ async fn open(context: &Context) -> Result<AudioRag> {
         return Err(error);
     }
     context.open_existing().await
+}
+
+/// As [`open`], for what is kept as well.
+async fn open_to_keep(context: &Context) -> Result<AudioRag> {
+    #[cfg(feature = "local")]
+    if let Some(error) = models::missing(context, &[Role::Runtime, Role::Embed]) {
+        return Err(error);
+    }
+    context.open_to_change().await
 }
 
 /// The text of a question: the argument, or standard input.

@@ -1,6 +1,6 @@
 //! `audiorag query`.
 
-use super::{open, question};
+use super::{open, open_to_keep, question};
 use crate::args::Query;
 use crate::context::Context;
 use crate::exit::ExitStatus;
@@ -9,7 +9,7 @@ use crate::printer::{Printer, Style};
 use audiorag::core::cite::Doubt;
 use audiorag::core::model::{Abstention, Answer, Citation, TimeQuality};
 use audiorag::core::{Error, Result};
-use audiorag::query::{QueryEvent, QueryObserver, QueryOptions, QueryReply};
+use audiorag::query::{QueryEvent, QueryObserver, QueryOptions, QueryReply, Wording};
 use std::sync::{Mutex, PoisonError};
 
 /// What is put behind a statement that its citations do not carry.
@@ -17,10 +17,15 @@ const MARK: &str = "[?]";
 
 pub(super) async fn run(context: &Context, args: &Query) -> Result<ExitStatus> {
     let text = question(context, args.question.text.as_deref())?;
-    let audiorag = open(context).await?;
+    let audiorag = if args.thread.is_some() {
+        open_to_keep(context).await?
+    } else {
+        open(context).await?
+    };
     let filter = context.filter(&audiorag, &args.question).await?;
     let options = QueryOptions {
         filter,
+        thread: args.thread.clone(),
         ..QueryOptions::default()
     };
     let printer = &context.printer;
@@ -178,6 +183,14 @@ fn doubts(printer: &Printer, answer: &Answer) {
 /// What was read for the answer, with the scores, and how long each stage took.
 fn explain(printer: &Printer, reply: &QueryReply) -> Result<()> {
     printer.line("")?;
+    if let Some(turn) = &reply.thread {
+        let how = match turn.wording {
+            Wording::Rewritten => "as the generator understood it",
+            Wording::Joined => "together with the question before it",
+            _ => "as it was asked",
+        };
+        printer.line(format_args!("searched for {how}: {}", turn.searched))?;
+    }
     for passage in &reply.answer.passages {
         printer.line(format_args!("{}  {}", passage.title, passage.span))?;
         super::search::explain(printer, passage)?;
@@ -190,7 +203,7 @@ fn explain(printer: &Printer, reply: &QueryReply) -> Result<()> {
     printer.line(printer.paint(Style::Dim, timings.join("  ")))
 }
 
-fn print_citation(printer: &Printer, citation: &Citation) -> Result<()> {
+pub(super) fn print_citation(printer: &Printer, citation: &Citation) -> Result<()> {
     let estimated = if citation.times == TimeQuality::Estimated {
         " (estimated)"
     } else {

@@ -15,7 +15,13 @@ pub(super) async fn run(context: &Context, args: &Question) -> Result<ExitStatus
     let audiorag = open(context).await?;
     let filter = context.filter(&audiorag, args).await?;
     let reply = audiorag
-        .search(&text, QueryOptions { top_k: None, filter })
+        .search(
+            &text,
+            QueryOptions {
+                filter,
+                ..QueryOptions::default()
+            },
+        )
         .await?;
     let printer = &context.printer;
     if printer.is_json() {

@@ -13,5 +13,6 @@ mod reindex;
 mod settings;
 mod setup;
 mod speakers;
+mod threads;
 mod watch;
 mod world;

@@ -4,6 +4,7 @@ mod m20261123_000001_create_tables;
 mod m20261124_000002_record_calls;
 mod m20261125_000003_name_speakers;
 mod m20261126_000004_fetch_sources;
+mod m20261127_000005_keep_threads;
 mod m20261128_000006_index_sounds;
 
 use crate::db::{self, StateOptions, beside, sql};
@@ -29,6 +30,7 @@ impl MigratorTrait for Released {
             Box::new(m20261124_000002_record_calls::Migration),
             Box::new(m20261125_000003_name_speakers::Migration),
             Box::new(m20261126_000004_fetch_sources::Migration),
+            Box::new(m20261127_000005_keep_threads::Migration),
             Box::new(m20261128_000006_index_sounds::Migration),
         ]
     }

@@ -130,7 +130,8 @@ fn coverage(wanted: &HashSet<String>, sentence: &str) -> f32 {
     wanted.intersection(&there).count() as f32 / wanted.len() as f32
 }
 
-fn content_words(text: &str) -> HashSet<String> {
+/// The beginnings of words that say what a text is about.
+pub(super) fn content_words(text: &str) -> HashSet<String> {
     text.split(|c: char| !c.is_alphanumeric())
         .filter(|word| word.chars().count() > 3 || word.chars().any(|c| c.is_ascii_digit()))
         .map(|word| word.to_lowercase().chars().take(5).collect())

@@ -6,7 +6,7 @@ use audiorag::doctor::RepairOptions;
 use audiorag::index::{IndexEvent, IndexObserver, IndexOptions, IndexReport, Input, Reindex, ReindexOptions};
 use audiorag::query::QueryOptions;
 use audiorag::settings::{Key, Settings, Sources};
-use audiorag::state::{CacheKind, SpeakerName, failpoint};
+use audiorag::state::{CacheKind, NewTurn, SpeakerName, failpoint};
 use audiorag::{AudioRag, CancellationToken, Error, Providers, Result};
 use audiorag_core::Stage;
 use audiorag_core::capability::VectorStore;
@@ -239,6 +239,8 @@ impl Case {
             name: Some("Ada".to_owned()),
         };
         audiorag.state().name_speakers(&[name]).await?;
+        audiorag.state().save_turn("talk", &NewTurn::default()).await?;
+        audiorag.state().delete_thread("talk").await?;
         let found = audiorag.search("harbour", QueryOptions::default()).await?;
         match found.degraded.first() {
             Some(degraded) => Err(Error::unavailable(degraded.clone())),
