@@ -1,9 +1,11 @@
 //! What can be written on the command line.
 
+mod clip;
 mod given;
 mod query;
 mod speakers;
 
+pub(crate) use clip::Clip;
 pub(crate) use query::{Query, Threads};
 pub(crate) use speakers::{Merge, Rename, Speakers};
 
@@ -151,6 +153,8 @@ pub(crate) enum Command {
         /// An id, the start of one, a path or a URL; all sources when left out
         source: Option<String>,
     },
+    /// Write a piece of a recording, such as what a citation cites
+    Clip(Clip),
     /// Write transcripts as subtitles, text or JSON
     Export(Export),
     /// Who speaks, and what they are called

@@ -29,6 +29,7 @@
 //! through [`AudioRag::builder`].
 
 pub mod captions;
+pub mod clip;
 pub mod doctor;
 pub mod export;
 pub mod gc;

@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod cache;
+mod clip;
 mod completions;
 mod config;
 mod cost;
@@ -92,6 +93,7 @@ async fn with_settings(context: &Context, command: Command) -> Result<ExitStatus
         Command::List => list::run(context).await,
         Command::Show { source } => show::run(context, &source).await,
         Command::Status { source } => status::run(context, source.as_deref()).await,
+        Command::Clip(args) => clip::run(context, &args).await,
         Command::Export(args) => export::run(context, &args).await,
         Command::Delete { sources } => delete::run(context, &sources).await,
         Command::Doctor(args) => doctor::run(context, args).await,
