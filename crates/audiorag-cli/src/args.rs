@@ -6,7 +6,7 @@ mod query;
 mod speakers;
 
 pub(crate) use clip::Clip;
-pub(crate) use query::{Query, Threads};
+pub(crate) use query::{Query, Summarize, Threads};
 pub(crate) use speakers::{Merge, Rename, Speakers};
 
 use audiorag::core::Money;
@@ -138,6 +138,8 @@ pub(crate) enum Command {
     Query(Query),
     /// Find passages
     Search(Question),
+    /// Say in short what a recording says, section by section
+    Summarize(Summarize),
     /// Conversations that were kept with query --thread
     #[command(subcommand)]
     Threads(Threads),

@@ -23,6 +23,7 @@ mod setup;
 mod show;
 mod speakers;
 mod status;
+mod summarize;
 mod threads;
 mod watch;
 
@@ -70,6 +71,7 @@ pub(crate) async fn dispatch(program: Program, command: Command) -> Result<ExitS
             let flags = match &command {
                 Command::Query(query) => query.settings(),
                 Command::Search(question) => question.settings(),
+                Command::Summarize(args) => args.settings(),
                 Command::Models(action) => action.settings(),
                 Command::Gc(gc) => gc.settings(),
                 _ => BTreeMap::new(),
@@ -89,6 +91,7 @@ async fn with_settings(context: &Context, command: Command) -> Result<ExitStatus
     match command {
         Command::Query(args) => query::run(context, &args).await,
         Command::Search(args) => search::run(context, &args).await,
+        Command::Summarize(args) => summarize::run(context, &args).await,
         Command::Threads(action) => threads::run(context, &action).await,
         Command::List => list::run(context).await,
         Command::Show { source } => show::run(context, &source).await,

@@ -14,6 +14,7 @@ mod reindex;
 mod settings;
 mod setup;
 mod speakers;
+mod summarize;
 mod threads;
 mod watch;
 mod world;
