@@ -118,6 +118,7 @@ async fn one_source_does_not_take_all_the_places_when_asked_not_to() {
     let options = |filter| QueryOptions {
         top_k: Some(2),
         filter,
+        ..QueryOptions::default()
     };
     let sources = |hits: &[Hit]| -> Vec<String> { hits.iter().map(|hit| hit.title.clone()).collect() };
     {
