@@ -1,12 +1,14 @@
 //! What can be written on the command line.
 
+mod clip;
 mod eval;
 mod given;
 mod query;
 mod speakers;
 
+pub(crate) use clip::Clip;
 pub(crate) use eval::Eval;
-pub(crate) use query::{Query, Threads};
+pub(crate) use query::{Query, Summarize, Threads};
 pub(crate) use speakers::{Merge, Rename, Speakers};
 
 use audiorag::core::Money;
@@ -138,6 +140,8 @@ pub(crate) enum Command {
     Query(Query),
     /// Find passages
     Search(Question),
+    /// Say in short what a recording says, section by section
+    Summarize(Summarize),
     /// Conversations that were kept with query --thread
     #[command(subcommand)]
     Threads(Threads),
@@ -153,6 +157,8 @@ pub(crate) enum Command {
         /// An id, the start of one, a path or a URL; all sources when left out
         source: Option<String>,
     },
+    /// Write a piece of a recording, such as what a citation cites
+    Clip(Clip),
     /// Write transcripts as subtitles, text or JSON
     Export(Export),
     /// Who speaks, and what they are called

@@ -12,7 +12,7 @@ use audiorag::index::{
     SkippedSource, SourceOutcome,
 };
 use audiorag::prices::Prices;
-use audiorag::query::{QueryEvent, QueryReply, SearchReply};
+use audiorag::query::{QueryEvent, QueryReply, SearchReply, Summary, SummarySection};
 use audiorag::settings::Entry;
 use audiorag::speakers::Speaker;
 use audiorag::state::{CacheStats, CostRow, Finding, SchemaStatus, SourceRecord, Thread, Turn, TurnCitation};
@@ -61,6 +61,30 @@ pub(crate) fn query(reply: &QueryReply) -> Value {
             "searched": turn.searched,
             "wording": turn.wording.as_str(),
         })),
+    })
+}
+
+/// `summarize --json`.
+pub(crate) fn summary_of(source: &SourceRecord, summary: &Summary) -> Value {
+    let section = |section: &SummarySection| {
+        json!({
+            "chapter": section.chapter,
+            "start": seconds(section.span.start()),
+            "end": seconds(section.span.end()),
+            "text": section.answer.text,
+            "citations": section.answer.citations.iter().map(citation).collect::<Vec<_>>(),
+            "unsupported": unsupported(&section.answer),
+            "removed_citations": section.answer.removed_citations,
+            "model": section.answer.model,
+        })
+    };
+    json!({
+        "operation_id": summary.operation_id.as_str(),
+        "source_id": source.id.as_str(),
+        "title": source.title,
+        "extractive": summary.is_extractive,
+        "sections": summary.sections.iter().map(section).collect::<Vec<_>>(),
+        "degraded": summary.degraded,
     })
 }
 

@@ -25,8 +25,8 @@ const LEAST_CODE: usize = 3;
 const LEAST_LETTERS: usize = 4;
 /// Numbers below are in every second sentence.
 const LEAST_NUMBER: u64 = 10;
-/// A word that more chunks hold was understood; the lexical search finds it.
-const RARE: u64 = 3;
+/// A word that so many chunks hold was understood somewhere; the lexical search finds it.
+const RARE: u64 = 0;
 /// The share of equal letters from which two words of the same sound may be the same name.
 const ALIKE: f64 = 0.5;
 /// Chunks that are judged for one question.

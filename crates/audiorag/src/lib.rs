@@ -29,6 +29,7 @@
 //! through [`AudioRag::builder`].
 
 pub mod captions;
+pub mod clip;
 pub mod doctor;
 pub mod eval;
 pub mod export;
@@ -290,6 +291,23 @@ impl AudioRag {
         async {
             let querier = self.querier(&operation_id)?;
             querier.search(operation_id, text, &options).await
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// Summarizes what is said in a source, by chapter and every five minutes or so. Without a generator it is made of
+    /// the sentences that are nearest to everything that is said around them.
+    ///
+    /// # Errors
+    /// As for [`transcript`](Self::transcript), and failures of the embedder.
+    pub async fn summarize(&self, source: &SourceRecord) -> Result<query::Summary> {
+        let operation_id = operation::new_operation_id();
+        let span = tracing::info_span!("summarize", operation_id = %operation_id);
+        async {
+            let transcript = self.transcript(source).await?;
+            let querier = self.querier(&operation_id)?;
+            querier.summarize(operation_id, source, &transcript).await
         }
         .instrument(span)
         .await

@@ -6,15 +6,17 @@ mod expand;
 mod extract;
 mod generate;
 mod retrieve;
+mod summary;
 mod thread;
 mod write;
 
 pub use event::{QueryEvent, QueryObserver};
+pub use summary::{Summary, SummarySection};
 pub use thread::{ThreadTurn, Wording};
 
 use crate::guard::Guarded;
 use crate::settings::RetrievalSettings;
-use audiorag_core::capability::{Embedder, Generator, Reranker, VectorStore};
+use audiorag_core::capability::{Embedder, Generator, Reranker, Selector, VectorStore};
 use audiorag_core::id::OperationId;
 use audiorag_core::model::{Answer, Filter, Hit};
 use audiorag_core::{Error, Result, Stage};
@@ -172,7 +174,7 @@ impl Querier {
             sounds: self.settings.sounds,
         };
         let mut found = retrieve::hybrid(stores, wanted, timings).await?;
-        if is_store_empty(&found.hits, &options.filter) {
+        if self.is_store_empty(&found.hits, &options.filter).await? {
             tracing::warn!(
                 "the vector store holds nothing of what is indexed; `audiorag doctor --repair` fills it"
             );
@@ -195,12 +197,23 @@ impl Querier {
         found.hits.truncate(top_k);
         Ok(found)
     }
-}
 
-/// Whether no hit comes from the vector store, although there is something indexed that it should have found.
-fn is_store_empty(hits: &[Hit], filter: &Filter) -> bool {
-    let found = |hit: &Hit| hit.scores.dense.is_some();
-    !hits.iter().any(found) && (filter.is_empty() || !hits.is_empty())
+    /// Whether no hit comes from the vector store, although there is something indexed that it should have found.
+    async fn is_store_empty(&self, hits: &[Hit], filter: &Filter) -> Result<bool> {
+        if hits.iter().any(|hit| hit.scores.dense.is_some()) {
+            return Ok(false);
+        }
+        if !hits.is_empty() || !filter.is_empty() {
+            // What the words find, the vectors would have found as well. What a filter leaves may be nothing.
+            return Ok(!hits.is_empty());
+        }
+        // A recording in which nobody speaks is indexed, too.
+        let sources = self.state.list_sources().await?;
+        let says_something = sources
+            .iter()
+            .any(|source| source.active_revision.is_some() && source.chunk_count > 0);
+        Ok(says_something && self.store.count(&Selector::All).await? == 0)
+    }
 }
 
 /// Durations of stages, in the order they ended.

@@ -406,7 +406,8 @@ pub(crate) fn index_settings(
     })
 }
 
-fn decode_options(settings: &Settings) -> Result<DecodeOptions> {
+/// How recordings are decoded.
+pub(crate) fn decode_options(settings: &Settings) -> Result<DecodeOptions> {
     let decode = &settings.decode;
     let isolation = if decode.isolate {
         let program = decode.program.clone().ok_or_else(|| {

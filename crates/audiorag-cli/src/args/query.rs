@@ -20,6 +20,26 @@ pub(crate) struct Query {
     pub(crate) thread: Option<String>,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct Summarize {
+    /// An id, the start of one, a path or a URL
+    pub(crate) source: String,
+    /// Who writes: extractive, or a vendor, also as VENDOR/MODEL
+    #[arg(long, value_name = "WHO")]
+    pub(crate) generator: Option<String>,
+}
+
+impl Summarize {
+    /// The settings that flags give.
+    pub(crate) fn settings(&self) -> BTreeMap<Key, String> {
+        self.generator
+            .as_deref()
+            .into_iter()
+            .flat_map(generator)
+            .collect()
+    }
+}
+
 impl Query {
     /// The settings that flags give.
     pub(crate) fn settings(&self) -> BTreeMap<Key, String> {
@@ -30,7 +50,7 @@ impl Query {
 }
 
 /// The settings that `--generator` stands for.
-pub(super) fn generator(who: &str) -> Vec<(Key, String)> {
+fn generator(who: &str) -> Vec<(Key, String)> {
     let (vendor, model) = match who.split_once('/') {
         Some((vendor, model)) => (vendor, Some(model)),
         None => (who, None),

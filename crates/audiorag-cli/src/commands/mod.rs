@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod cache;
+mod clip;
 mod completions;
 mod config;
 mod cost;
@@ -23,6 +24,7 @@ mod setup;
 mod show;
 mod speakers;
 mod status;
+mod summarize;
 mod threads;
 mod watch;
 
@@ -70,6 +72,7 @@ pub(crate) async fn dispatch(program: Program, command: Command) -> Result<ExitS
             let flags = match &command {
                 Command::Query(query) => query.settings(),
                 Command::Search(question) => question.settings(),
+                Command::Summarize(args) => args.settings(),
                 Command::Models(action) => action.settings(),
                 Command::Gc(gc) => gc.settings(),
                 Command::Eval(eval) => eval.settings(),
@@ -90,10 +93,12 @@ async fn with_settings(context: &Context, command: Command) -> Result<ExitStatus
     match command {
         Command::Query(args) => query::run(context, &args).await,
         Command::Search(args) => search::run(context, &args).await,
+        Command::Summarize(args) => summarize::run(context, &args).await,
         Command::Threads(action) => threads::run(context, &action).await,
         Command::List => list::run(context).await,
         Command::Show { source } => show::run(context, &source).await,
         Command::Status { source } => status::run(context, source.as_deref()).await,
+        Command::Clip(args) => clip::run(context, &args).await,
         Command::Export(args) => export::run(context, &args).await,
         Command::Delete { sources } => delete::run(context, &sources).await,
         Command::Doctor(args) => doctor::run(context, args).await,

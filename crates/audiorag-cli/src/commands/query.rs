@@ -144,7 +144,7 @@ fn abstain(printer: &Printer, answer: &Answer, why: Abstention) -> Result<()> {
 }
 
 /// The text, with a mark behind each statement that its citations do not carry.
-fn marked(answer: &Answer) -> String {
+pub(super) fn marked(answer: &Answer) -> String {
     let mut text = answer.text.clone();
     for statement in answer.unsupported.iter().rev() {
         if text.is_char_boundary(statement.to) {
@@ -155,7 +155,7 @@ fn marked(answer: &Answer) -> String {
 }
 
 /// What has to be taken with care.
-fn doubts(printer: &Printer, answer: &Answer) {
+pub(super) fn doubts(printer: &Printer, answer: &Answer) {
     for found in &answer.unsupported {
         let reason = match found.doubt {
             Doubt::Uncited => "cites no passage",

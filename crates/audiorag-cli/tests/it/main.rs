@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod answers;
+mod clip;
 mod commands;
 mod cost;
 mod doctor;
@@ -13,6 +14,7 @@ mod reindex;
 mod settings;
 mod setup;
 mod speakers;
+mod summarize;
 mod threads;
 mod watch;
 mod world;

@@ -38,18 +38,11 @@ async fn scored<'a>(
         .filter_map(|(hit, line)| hit.text.get(line.from..line.to).map(|text| (hit, line, text)))
         .take(MAX_SENTENCES)
         .collect();
-    let mut similarities: Vec<f32> = Vec::with_capacity(sentences.len());
-    for batch in sentences.chunks(embedder.limits().max_batch.max(1)) {
-        let texts: Vec<String> = batch.iter().map(|(_, _, text)| (*text).to_owned()).collect();
-        let response = embedder
-            .embed_now(&texts, InputType::Document)
-            .await
-            .map_err(|error: Error| error.with_stage(Stage::Generate))?;
-        similarities.extend(response.iter().map(|sentence| dot(sentence, vector)));
-    }
+    let texts: Vec<String> = sentences.iter().map(|(_, _, text)| (*text).to_owned()).collect();
+    let vectors = embedded(embedder, &texts).await?;
+    let similarities = vectors.iter().map(|sentence| dot(sentence, vector));
     let wanted = content_words(question);
     let mut scored: Vec<(f32, f32, Sentence<'_>)> = similarities
-        .into_iter()
         .zip(sentences)
         .map(|(similarity, sentence)| {
             let score = (1.0 - LEXICAL_SHARE) * similarity + LEXICAL_SHARE * coverage(&wanted, sentence.2);
@@ -116,7 +109,20 @@ pub(crate) async fn answer(
     Ok(Written::quoted(text, citations))
 }
 
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+/// The vectors of sentences.
+pub(super) async fn embedded(embedder: &Guarded<dyn Embedder>, texts: &[String]) -> Result<Vec<Vec<f32>>> {
+    let mut vectors = Vec::with_capacity(texts.len());
+    for batch in texts.chunks(embedder.limits().max_batch.max(1)) {
+        let response = embedder
+            .embed_now(batch, InputType::Document)
+            .await
+            .map_err(|error: Error| error.with_stage(Stage::Generate))?;
+        vectors.extend(response);
+    }
+    Ok(vectors)
+}
+
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 

@@ -1,0 +1,259 @@
+//! A piece of a recording as a file of its own.
+//!
+//! A span of a citation is cut to the sample. WAV is made here, as speech-to-text hears the recording: mono at 16 kHz.
+//! MP3 and M4A are encoded by ffmpeg, at the rate and with the channels of the recording; packets are not copied,
+//! because a cut between packets would miss the span by up to some hundredths of a second.
+
+use crate::AudioRag;
+use crate::index::blocking;
+use audiorag_audio::{DecodeOptions, SampleReader};
+use audiorag_core::model::SAMPLE_RATE;
+use audiorag_core::{Error, Result, Span};
+use audiorag_state::SourceRecord;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The longest clip, in milliseconds: a WAV file holds no more than 4 GiB, and nobody needs half of that.
+const LONGEST: u64 = 12 * 3_600_000;
+/// What a WAV file has before its first sample, in bytes.
+const HEADER: u32 = 44;
+
+/// What a clip is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClipFormat {
+    /// 16-bit samples, mono at 16 kHz.
+    Wav,
+    /// MPEG layer 3, by ffmpeg.
+    Mp3,
+    /// AAC in MP4, by ffmpeg.
+    M4a,
+}
+
+impl ClipFormat {
+    /// The format of a file with this name.
+    ///
+    /// # Errors
+    /// [`Input`](crate::ErrorKind::Input) for every other extension.
+    pub fn of(path: &Path) -> Result<Self> {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        match extension.map(str::to_ascii_lowercase).as_deref() {
+            Some("wav") => Ok(Self::Wav),
+            Some("mp3") => Ok(Self::Mp3),
+            Some("m4a") => Ok(Self::M4a),
+            _ => Err(
+                Error::input(format!("no clip can be written as '{}'", path.display()))
+                    .with_hint("end the name of the file in .wav, .mp3 or .m4a"),
+            ),
+        }
+    }
+
+    /// What ffmpeg is told of it.
+    const fn encoding(self) -> &'static [&'static str] {
+        match self {
+            Self::Wav => &["-c:a", "pcm_s16le", "-f", "wav"],
+            Self::Mp3 => &["-c:a", "libmp3lame", "-q:a", "2", "-f", "mp3"],
+            Self::M4a => &["-c:a", "aac", "-b:a", "160k", "-f", "ipod"],
+        }
+    }
+}
+
+impl AudioRag {
+    /// Writes what is heard in `span` of a source into `output`, in the format of its extension. Returns the span,
+    /// which ends with the recording at the latest.
+    ///
+    /// # Errors
+    /// [`Input`](crate::ErrorKind::Input) for a span beyond the recording, a file that exists unless `replace` is set,
+    /// and a recording that changed since it was indexed; [`Unsupported`](crate::ErrorKind::Unsupported) for recordings
+    /// that are not files here, and for formats that need ffmpeg where there is none.
+    pub async fn clip(
+        &self,
+        source: &SourceRecord,
+        span: Span,
+        output: &Path,
+        replace: bool,
+    ) -> Result<Span> {
+        let format = ClipFormat::of(output)?;
+        let path = source.locator.as_path().ok_or_else(|| {
+            Error::unsupported(format!("'{}' is not a file on this machine", source.title))
+                .with_hint("download it, index the file, and clip that")
+        })?;
+        if let Some(fingerprint) = &source.fingerprint {
+            audiorag_audio::check_unchanged(path, fingerprint)?;
+        }
+        let bounds = source
+            .duration
+            .map_or(span, |end| Span::between(audiorag_core::MediaTime::ZERO, end));
+        let cut = Span::between(span.start().min(bounds.end()), span.end().min(bounds.end()));
+        if cut.is_empty() {
+            return Err(
+                Error::input(format!("nothing of '{}' lies in {span}", source.title))
+                    .with_hint(format!("it ends at {}", bounds.end())),
+            );
+        }
+        if cut.duration().as_millis() > LONGEST {
+            return Err(Error::input("a clip has twelve hours at most").with_hint("make several"));
+        }
+        if output.exists() && !replace {
+            return Err(Error::input(format!("{} exists", output.display()))
+                .with_hint("--force replaces it; or choose another name with -o"));
+        }
+        let job = Job {
+            decode: crate::registry::decode_options(self.settings())?,
+            input: path.to_owned(),
+            partial: partial(output),
+            output: output.to_owned(),
+            format,
+            span: cut,
+        };
+        blocking(move || job.run()).await?;
+        Ok(cut)
+    }
+}
+
+/// Where a clip is written until it is whole.
+fn partial(output: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(output.file_name().unwrap_or_default());
+    name.push(format!(".{}.partial", std::process::id()));
+    output.with_file_name(name)
+}
+
+struct Job {
+    decode: DecodeOptions,
+    input: PathBuf,
+    partial: PathBuf,
+    output: PathBuf,
+    format: ClipFormat,
+    span: Span,
+}
+
+impl Job {
+    fn run(&self) -> Result<()> {
+        let written = match self.format {
+            ClipFormat::Wav => self.cut(),
+            ClipFormat::Mp3 | ClipFormat::M4a => self.encode(),
+        };
+        let written = written.and_then(|()| {
+            std::fs::rename(&self.partial, &self.output).map_err(|error| unwritable(&self.output, error))
+        });
+        if written.is_err() {
+            // What is there of it is of no use; that it cannot be removed either is not worth another message.
+            let _ = std::fs::remove_file(&self.partial);
+        }
+        written
+    }
+
+    /// Decodes up to the end of the span and writes the samples in it.
+    fn cut(&self) -> Result<()> {
+        let unwritable = |error| unwritable(&self.output, error);
+        let (start, end) = (
+            self.span.start().to_samples(SAMPLE_RATE),
+            self.span.end().to_samples(SAMPLE_RATE),
+        );
+        let mut reader = SampleReader::open_with(&self.input, &self.decode)?;
+        let mut file = BufWriter::new(File::create(&self.partial).map_err(unwritable)?);
+        file.write_all(&header(0)).map_err(unwritable)?;
+        let (mut position, mut count) = (0u64, 0u32);
+        while position < end
+            && let Some(block) = reader.next_block()?
+        {
+            let skip = start.saturating_sub(position);
+            let take = end.saturating_sub(position.max(start));
+            let wanted = block.iter().skip(skip as usize).take(take as usize);
+            for sample in wanted {
+                let value = (sample.clamp(-1.0, 1.0) * f32::from(i16::MAX)).round() as i16;
+                file.write_all(&value.to_le_bytes()).map_err(unwritable)?;
+                count += 1;
+            }
+            position += block.len() as u64;
+        }
+        file.seek(SeekFrom::Start(0)).map_err(unwritable)?;
+        file.write_all(&header(count)).map_err(unwritable)?;
+        file.into_inner()
+            .map_err(|error| unwritable(error.into_error()))?
+            .sync_all()
+            .map_err(unwritable)
+    }
+
+    fn encode(&self) -> Result<()> {
+        let Some(program) = &self.decode.ffmpeg else {
+            return Err(
+                Error::unsupported("MP3 and M4A are encoded by ffmpeg, which is not on the PATH")
+                    .with_hint("install ffmpeg, set AUDIORAG_DECODE_FFMPEG, or write a .wav"),
+            );
+        };
+        let track = self.decode.track.unwrap_or(1).saturating_sub(1);
+        let outcome = Command::new(program)
+            .args(["-nostdin", "-hide_banner", "-loglevel", "error", "-threads", "1"])
+            .args(["-protocol_whitelist", "file,pipe", "-ss"])
+            .arg(self.span.start().to_decimal_seconds())
+            .arg("-i")
+            .arg(named(&self.input))
+            .arg("-t")
+            .arg(self.span.duration().to_decimal_seconds())
+            .args(["-map", &format!("0:a:{track}"), "-map_metadata", "-1"])
+            .args(["-map_chapters", "-1", "-y"])
+            .args(self.format.encoding())
+            .arg(named(&self.partial))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .output()
+            .map_err(|error| {
+                Error::unsupported(format!("cannot start {}", program.display()))
+                    .with_cause(error)
+                    .with_hint("set AUDIORAG_DECODE_FFMPEG, or write a .wav")
+            })?;
+        if outcome.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&outcome.stderr);
+        let last: String = said
+            .lines()
+            .last()
+            .unwrap_or("no reason")
+            .chars()
+            .take(300)
+            .collect();
+        Err(
+            Error::input(format!("ffmpeg cannot cut {}: {last}", self.input.display()))
+                .with_hint("write a .wav, which needs no ffmpeg"),
+        )
+    }
+}
+
+/// `file:` in front, so that no path is taken for an option or a protocol.
+fn named(path: &Path) -> OsString {
+    let mut name = OsString::from("file:");
+    name.push(path);
+    name
+}
+
+fn unwritable(path: &Path, error: std::io::Error) -> Error {
+    Error::state(format!("cannot write {}", path.display()))
+        .with_cause(error)
+        .with_hint("choose another place with -o")
+}
+
+/// What stands before `count` mono samples of 16 bits in a WAV file.
+fn header(count: u32) -> Vec<u8> {
+    let data = count.saturating_mul(2);
+    let mut out = Vec::with_capacity(HEADER as usize);
+    out.extend_from_slice(b"RIFF");
+    out.extend_from_slice(&data.saturating_add(HEADER - 8).to_le_bytes());
+    out.extend_from_slice(b"WAVEfmt ");
+    out.extend_from_slice(&16u32.to_le_bytes());
+    // PCM, one channel.
+    out.extend_from_slice(&1u16.to_le_bytes());
+    out.extend_from_slice(&1u16.to_le_bytes());
+    out.extend_from_slice(&SAMPLE_RATE.to_le_bytes());
+    out.extend_from_slice(&(SAMPLE_RATE * 2).to_le_bytes());
+    // Bytes and bits of a sample.
+    out.extend_from_slice(&2u16.to_le_bytes());
+    out.extend_from_slice(&16u16.to_le_bytes());
+    out.extend_from_slice(b"data");
+    out.extend_from_slice(&data.to_le_bytes());
+    out
+}
