@@ -320,7 +320,7 @@ pub struct Scores {
     pub dense: Option<f32>,
     /// Lexical relevance (negated BM25), unbounded.
     pub lexical: Option<f32>,
-    /// How alike words of the same sound are, summed over the question's rare words and numbers.
+    /// How alike words of the same sound are, summed over the question's words that no recording has, and its numbers.
     pub sound: Option<f32>,
     /// Reciprocal rank fusion.
     pub fused: f32,

@@ -102,8 +102,13 @@ fn expression(terms: &[String], filter: &Filter) -> String {
     format!("src : ({}) AND {words}", sources.join(" OR "))
 }
 
+/// Whether any chunk holds a word.
+pub(crate) async fn is_known(db: &Db, term: &str) -> Attempt<bool> {
+    Ok(count(db, term, 1).await? > 0)
+}
+
 /// How many chunks hold a word, at most `most`.
-pub(crate) async fn count(db: &Db, term: &str, most: u64) -> Attempt<u64> {
+async fn count(db: &Db, term: &str, most: u64) -> Attempt<u64> {
     let row = db
         .reader()
         .query_one_raw(sql(

@@ -2,7 +2,7 @@
 //!
 //! Each chunk has an index text beside its words: a code for the sound of each word and of each two neighbouring words,
 //! because an unknown name is often heard as several known words ("Shevchenko": "chef chank oh"), and the numbers that
-//! are said. A question's rare words are looked up there; whoever has a word of the same sound is then judged by how
+//! are said. The words of a question that no recording has are looked up there; whoever has a word of the same sound is then judged by how
 //! alike the spellings are, since codes are coarse.
 
 use crate::State;
@@ -25,8 +25,6 @@ const LEAST_CODE: usize = 3;
 const LEAST_LETTERS: usize = 4;
 /// Numbers below are in every second sentence.
 const LEAST_NUMBER: u64 = 10;
-/// A word that so many chunks hold was understood somewhere; the lexical search finds it.
-const RARE: u64 = 0;
 /// The share of equal letters from which two words of the same sound may be the same name.
 const ALIKE: f64 = 0.5;
 /// Chunks that are judged for one question.
@@ -145,8 +143,7 @@ impl Wanted {
 }
 
 impl State {
-    /// The chunks of live revisions in which a rare word of `query`, or one that no recording has, may have been
-    /// misheard, or in which its numbers are said; best first. The score is the sum of how alike the words are, 1.0 for
+    /// The chunks of live revisions in which a word of `query` that no recording has may have been misheard, or in which its numbers are said; best first. The score is the sum of how alike the words are, 1.0 for
     /// each that is the same and for each number.
     pub async fn search_sounds(
         &self,
@@ -175,7 +172,7 @@ impl State {
     }
 }
 
-/// The rare words of a question, and its numbers.
+/// The words of a question that were never understood, and its numbers.
 async fn wanted(db: &Db, query: &str) -> Attempt<Wanted> {
     let mut wanted = Wanted {
         numbers: spoken_numbers(query)
@@ -190,7 +187,7 @@ async fn wanted(db: &Db, query: &str) -> Attempt<Wanted> {
                 continue;
             }
             let codes = codes(&word);
-            if !codes.is_empty() && lexical::count(db, &term, RARE + 1).await? <= RARE {
+            if !codes.is_empty() && !lexical::is_known(db, &term).await? {
                 wanted.words.insert(word, codes);
             }
         }

@@ -332,7 +332,7 @@ pub struct RetrievalSettings {
     pub mode: SearchMode,
     /// Similarity below which a passage does not answer.
     pub abstain_below: f32,
-    /// Whether rare words are also looked for by their sound.
+    /// Whether words that no recording has are looked for by their sound.
     pub sounds: bool,
     /// Chunks before and after each hit that are read with it.
     pub neighbours: u32,

@@ -34,7 +34,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) filter: &'a Filter,
     /// Which of the searches are made.
     pub(crate) mode: SearchMode,
-    /// Whether rare words are looked for by their sound.
+    /// Whether words that no recording has are looked for by their sound.
     pub(crate) sounds: bool,
 }
 

@@ -228,8 +228,8 @@ settings! {
     /// Similarity below which a passage does not answer a question, from 0 to 1.
     RetrievalAbstainBelow = "retrieval.abstain_below":
         Kind::Number { min: 0.0, max: 1.0 }, Fallback::Value("0.3");
-    /// Whether names and other rare words of a question are also looked for by their sound, and numbers however they
-    /// are written.
+    /// Whether names and other words of a question that no recording has are looked for by their sound, and numbers
+    /// however they are written.
     RetrievalSounds = "retrieval.sounds":
         Kind::Flag, Fallback::Value("true");
     /// Chunks before and after each hit that are read with it, for answers.
