@@ -4,7 +4,7 @@ use crate::edit::{self, Edit};
 use crate::file::{self, FileName, OpenFile};
 use crate::patience::{Patience, Watched};
 use crate::sniff::{self, Content};
-use crate::{DecodeOptions, Limits, caf, chapters, cutoff, ffmpeg, isolate, opus, tags};
+use crate::{DecodeOptions, Limits, caf, chapters, cutoff, ffmpeg, isolate, opus, riff, tags};
 use audiorag_core::model::Media;
 use audiorag_core::{Error, ErrorKind, MediaTime, Result, Stage};
 use std::fs::File;
@@ -113,6 +113,7 @@ pub(crate) fn open(path: &Path, options: &DecodeOptions, stage: Stage) -> Result
     let edits = edit::of_tracks(&file);
     let is_cut_off = cutoff::is_cut_off(&file);
     let (chapters, patch) = chapters::of_file(&file);
+    let listed = riff::of_file(&file);
     file.rewind().map_err(|cause| name.io("read", cause))?;
     let stall = Duration::from_millis(options.limits.max_stall.as_millis());
     let patience = Patience::new(stall, metadata.len());
@@ -130,6 +131,20 @@ pub(crate) fn open(path: &Path, options: &DecodeOptions, stage: Stage) -> Result
             if opened.media.chapters.is_empty() {
                 opened.media.chapters = chapters;
             }
+            let Media {
+                title,
+                artist,
+                album,
+                date,
+                language,
+                ..
+            } = listed;
+            let media = &mut opened.media;
+            media.title = media.title.take().or(title);
+            media.artist = media.artist.take().or(artist);
+            media.album = media.album.take().or(album);
+            media.date = media.date.take().or(date);
+            media.language = media.language.take().or(language);
             opened
         })
         .map_err(|error| {

@@ -26,6 +26,7 @@ mod parts;
 mod patience;
 mod process;
 mod resample;
+mod riff;
 mod samples;
 mod settings;
 mod sniff;

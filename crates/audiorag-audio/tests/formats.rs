@@ -168,6 +168,52 @@ fn tags_are_read_from_every_kind() {
 }
 
 #[test]
+fn the_info_list_of_a_wav_file_is_read_before_and_after_the_sound() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.wav");
+    let mut list = b"INFO".to_vec();
+    for (name, text) in [
+        (b"INAM", "The talk\0"),
+        (b"IART", "Ada"),
+        (b"ICRD", "2024-05-06\0"),
+        (b"ISFT", "Lavf"),
+    ] {
+        list.extend(name);
+        list.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
+        list.extend(text.as_bytes());
+        list.extend(vec![0; text.len() % 2]);
+    }
+    let list = [
+        b"LIST",
+        u32::try_from(list.len()).unwrap().to_le_bytes().as_slice(),
+        &list,
+    ]
+    .concat();
+    let sound = wav(Depth::S16, 16_000, 1, 0.5, |time, _| {
+        0.2 * (440.0 * TAU * time).sin()
+    });
+    let (head, data) = sound.split_at(36);
+    for mut content in [[head, &list, data].concat(), [sound.as_slice(), &list].concat()] {
+        let size = u32::try_from(content.len() - 8).unwrap();
+        content
+            .get_mut(4..8)
+            .unwrap()
+            .copy_from_slice(&size.to_le_bytes());
+        std::fs::write(&path, &content).unwrap();
+        let media = probe(&path).unwrap();
+        assert_eq!(media.title.as_deref(), Some("The talk"));
+        assert_eq!(media.artist.as_deref(), Some("Ada"));
+        assert_eq!(media.date.as_deref(), Some("2024-05-06"));
+        assert_eq!(samples(&path).unwrap().0.len(), 8000);
+        // A list that is cut off, or says that it is longer than it is, does no harm.
+        for length in [content.len() - 10, content.len() - list.len() + 9] {
+            std::fs::write(&path, content.get(..length).unwrap()).unwrap();
+            let _ = probe(&path);
+        }
+    }
+}
+
+#[test]
 fn the_name_plays_no_part() {
     let directory = tempfile::tempdir().unwrap();
     for (name, disguise) in [

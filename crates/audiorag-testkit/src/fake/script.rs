@@ -5,6 +5,7 @@ use audiorag_core::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// What a fake does besides its work. Calls are numbered from 1 in the order in which they arrive.
 ///
@@ -12,6 +13,7 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Script {
     state: Mutex<State>,
+    released: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -24,6 +26,7 @@ struct State {
     outage: Option<(usize, ErrorKind)>,
     delays: BTreeMap<usize, Duration>,
     delay: Duration,
+    held: Option<usize>,
 }
 
 impl Script {
@@ -68,6 +71,17 @@ impl Script {
         self
     }
 
+    /// Makes call number `nth` wait for [`release`](Self::release), however long that takes.
+    pub fn hold_nth(&self, nth: usize) -> &Self {
+        lock(&self.state).held = Some(nth);
+        self
+    }
+
+    /// Lets the call go on that is held, or will be.
+    pub fn release(&self) {
+        self.released.notify_one();
+    }
+
     /// Calls that arrived.
     pub fn calls(&self) -> usize {
         lock(&self.state).calls
@@ -99,7 +113,7 @@ impl Script {
     /// Counts a call, waits its delay, and fails it if told to. Returns its number and a ticket that ends the
     /// call when dropped, also when the caller is cancelled.
     pub(super) async fn enter(&self) -> Result<(usize, Ticket<'_>)> {
-        let (number, delay, failure) = {
+        let (number, delay, is_held, failure) = {
             let mut state = lock(&self.state);
             state.calls += 1;
             state.in_flight += 1;
@@ -112,12 +126,16 @@ impl Script {
             (
                 number,
                 state.delays.get(&number).copied().unwrap_or(state.delay),
+                state.held == Some(number),
                 failure,
             )
         };
         let ticket = Ticket { script: self };
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
+        }
+        if is_held {
+            self.released.notified().await;
         }
         match failure {
             Some(kind) => Err(Error::new(kind, format!("call {number} is scripted to fail"))

@@ -218,7 +218,7 @@ async fn sources_that_come_change_or_go_meanwhile_come_out_right() {
     let old_embedder = Arc::clone(&place.embedder);
     place.embedder = Arc::new(HashEmbedder::named("another", 32));
     let new = place.open().await;
-    place.embedder.script().delay_nth(2, Duration::from_millis(500));
+    place.embedder.script().hold_nth(2);
     let script = place.embedder.script();
     let sources = old.state().list_sources().await.unwrap();
     let id = |name: &str| -> SourceId {
@@ -238,6 +238,7 @@ async fn sources_that_come_change_or_go_meanwhile_come_out_right() {
         let added = place.speech("late.wav", 2, 700);
         assert_eq!(index(&old, &[&edited, &added]).await.indexed.len(), 2);
         old.delete(&id("quiet")).await.unwrap();
+        script.release();
     };
     let (report, ()) = tokio::join!(
         new.reindex(all(Reindex::Reembed), &(), CancellationToken::new()),
