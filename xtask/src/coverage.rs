@@ -8,7 +8,7 @@ use crate::suites::Suites;
 use crate::workspace::{self, Workspace};
 use crate::{environment, models, servers, tidy};
 use anyhow::{Context, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// No crate may have a smaller share of lines run by tests.
 const FLOOR: f64 = 80.0;
@@ -99,9 +99,16 @@ fn is_worth_showing(line: &str) -> bool {
 
 /// Source files with several functions of which the report knows nothing: they would lift a crate's share by being
 /// left out.
+///
+/// Files that a build with every feature and without tests does not have are none of them.
 fn unmeasured(sources: &[(String, String)], files: &BTreeMap<String, Lines>) -> Findings {
+    let left_out: BTreeSet<String> = sources
+        .iter()
+        .flat_map(|(path, text)| not_built(path, text))
+        .collect();
     sources
         .iter()
+        .filter(|(path, _)| !left_out.contains(path))
         .filter(|(path, _)| path.starts_with("crates/") && path.contains("/src/"))
         .filter(|(path, _)| !path.contains("/tests/") && !path.ends_with("/tests.rs"))
         .filter(|(path, _)| !files.contains_key(path))
@@ -114,6 +121,30 @@ fn unmeasured(sources: &[(String, String)], files: &BTreeMap<String, Lines>) -> 
         })
         .map(|(path, _)| format!("{path} is not in the coverage report"))
         .collect()
+}
+
+/// The files of modules that the source declares for tests only, and of those that stand for a missing feature.
+fn not_built(path: &str, text: &str) -> Vec<String> {
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let own = match path.strip_suffix(".rs") {
+        Some(stem) if !path.ends_with("/lib.rs") && !path.ends_with("/mod.rs") => stem,
+        _ => folder,
+    };
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let tests = lines.windows(2).filter_map(|pair| match pair {
+        ["#[cfg(test)]", declared] => declared
+            .strip_prefix("mod ")?
+            .strip_suffix(';')
+            .map(|name| format!("{own}/{name}.rs")),
+        _ => None,
+    });
+    let stand_ins = lines.iter().filter_map(|line| {
+        let (_, name) = line
+            .strip_prefix("#[cfg_attr(not(feature = ")?
+            .split_once("path = \"")?;
+        name.strip_suffix("\")]").map(|name| format!("{folder}/{name}"))
+    });
+    tests.chain(stand_ins).collect()
 }
 
 /// Lines of a file or crate, and how many of them ran.
@@ -276,6 +307,35 @@ mod tests {
             "{table}"
         );
         assert!(!table.contains("crates/a/src/b.rs"), "{table}");
+    }
+
+    #[test]
+    fn files_that_are_not_built_are_not_missed() {
+        let three = "fn a() {\n}\nfn b() {\n}\nfn c() {\n}\n";
+        let source = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+        let sources = [
+            source("crates/a/src/lib.rs", "#[cfg(test)]\nmod top;\n"),
+            source("crates/a/src/top.rs", three),
+            source(
+                "crates/a/src/prompt.rs",
+                "#[cfg(test)]\nmod attacks;\nmod built;\n",
+            ),
+            source("crates/a/src/prompt/attacks.rs", three),
+            source("crates/a/src/prompt/built.rs", three),
+            source(
+                "crates/a/src/index.rs",
+                "#[cfg_attr(not(feature = \"web\"), path = \"index/no_web.rs\")]\nmod web;\n",
+            ),
+            source("crates/a/src/index/no_web.rs", three),
+            source("crates/a/src/index/web.rs", three),
+        ];
+        assert_eq!(
+            unmeasured(&sources, &files(LCOV, "/w")),
+            [
+                "crates/a/src/prompt/built.rs is not in the coverage report",
+                "crates/a/src/index/web.rs is not in the coverage report"
+            ]
+        );
     }
 
     #[test]
