@@ -12,7 +12,7 @@ use audiorag_core::capability::{
 };
 use audiorag_core::model::EmbeddingSpace;
 use audiorag_core::{Error, Result};
-use ort::session::{Session, SessionInputValue};
+use ort::session::{RunOptions, Session, SessionInputValue};
 use ort::value::Tensor;
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -110,19 +110,30 @@ impl Shared {
             None => loaded.insert(self.load()?),
         };
         let mut input_tokens = 0;
-        let mut vectors = Vec::with_capacity(texts.len());
-        for text in texts {
+        let mut encodings = Vec::with_capacity(texts.len());
+        for (place, text) in texts.iter().enumerate() {
             let encoding = loaded.tokenizer.encode(text.as_str(), true).map_err(|error| {
                 Error::input("a text cannot be tokenized")
                     .with_cause(error)
                     .with_provider(VENDOR)
             })?;
             input_tokens += encoding.len() as u64;
+            encodings.push((place, encoding));
+        }
+        // The longest first: what it takes is enough for the others, and is given back once, after the last. Giving
+        // memory back after every run makes the system clear the same pages again and again, which takes longer than
+        // the model does for a sentence.
+        encodings.sort_by_key(|(_, encoding)| std::cmp::Reverse(encoding.len()));
+        let mut vectors = vec![Vec::new(); texts.len()];
+        let last = encodings.len().saturating_sub(1);
+        for (number, (place, encoding)) in encodings.iter().enumerate() {
             // One text a run: its vector then does not depend on the texts beside it, whose values would share its
             // 8-bit scale. Several at once are no faster on a processor.
-            let mut vector = loaded.run(encoding.get_ids())?;
+            let mut vector = loaded.run(encoding.get_ids(), number == last)?;
             self.space.normalize(&mut vector)?;
-            vectors.push(vector);
+            if let Some(slot) = vectors.get_mut(*place) {
+                *slot = vector;
+            }
         }
         Ok(EmbedResponse {
             vectors,
@@ -159,8 +170,8 @@ impl Shared {
 }
 
 impl Loaded {
-    /// The mean token vector of a text, not yet of unit length.
-    fn run(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+    /// The mean token vector of a text, not yet of unit length; then `release`s what the model does not use.
+    fn run(&mut self, tokens: &[u32], release: bool) -> Result<Vec<f32>> {
         let failed = |error: ort::Error| run_error(NAME, &error);
         let shape = [1, tokens.len()];
         let ids: Vec<i64> = tokens.iter().map(|id| i64::from(*id)).collect();
@@ -179,7 +190,12 @@ impl Loaded {
             Tensor::from_array((shape, ids)).map_err(failed)?.into(),
         ));
         inputs.push((Cow::from("attention_mask"), constant(1)?.into()));
-        let options = run_and_release().map_err(failed)?;
+        let options = if release {
+            run_and_release()
+        } else {
+            RunOptions::new()
+        }
+        .map_err(failed)?;
         let outputs = self.session.run_with_options(inputs, &options).map_err(failed)?;
         let hidden = outputs.get("last_hidden_state").ok_or_else(|| {
             Error::config("this is not a MiniLM model: it gives no last_hidden_state").with_provider(VENDOR)
