@@ -4,6 +4,8 @@
 //! that voice activity detection found there does: text is laid over it at an even pace, and a boundary between
 //! two sentences moves to a pause near by. Such times are marked as estimated.
 
+mod run_on;
+
 use crate::model::{Segment, TimeQuality, Word};
 use crate::{MediaTime, Span};
 use unicode_segmentation::UnicodeSegmentation as _;
@@ -12,8 +14,8 @@ use unicode_segmentation::UnicodeSegmentation as _;
 const SNAP: u64 = 1500;
 
 /// Abbreviations after which Unicode's rules see the end of a sentence.
-const ABBREVIATIONS: [&str; 14] = [
-    "mr.", "mrs.", "ms.", "dr.", "prof.", "st.", "jr.", "sr.", "vs.", "e.g.", "i.e.", "gen.", "rev.", "no.",
+const ABBREVIATIONS: [&str; 13] = [
+    "mr.", "mrs.", "ms.", "dr.", "prof.", "st.", "jr.", "sr.", "vs.", "e.g.", "i.e.", "gen.", "rev.",
 ];
 
 /// The byte ranges of the sentences of `text`, without surrounding white space, in order.
@@ -29,15 +31,15 @@ pub fn sentence_ranges(text: &str) -> Vec<std::ops::Range<usize>> {
         let from = start + (sentence.len() - sentence.trim_start().len());
         let range = from..from + body.len();
         match ranges.last_mut() {
-            Some(last) if continues(text.get(last.clone()).unwrap_or_default()) => last.end = range.end,
+            Some(last) if continues(text.get(last.clone()).unwrap_or_default(), body) => last.end = range.end,
             _ => ranges.push(range),
         }
     }
     ranges
 }
 
-/// Whether a sentence that reads like this goes on after its last mark.
-fn continues(sentence: &str) -> bool {
+/// Whether a sentence that reads like this goes on after its last mark, with `next`.
+fn continues(sentence: &str, next: &str) -> bool {
     let word = sentence
         .rsplit(char::is_whitespace)
         .next()
@@ -45,13 +47,16 @@ fn continues(sentence: &str) -> bool {
         .to_lowercase();
     let word = word.trim_start_matches(['(', '"', '\u{201c}', '\'']);
     let initial = word.chars().count() == 2 && word.ends_with('.') && word.starts_with(char::is_alphabetic);
-    ABBREVIATIONS.contains(&word) || (initial && word != "i.")
+    // "No. 7", but not "The answer is no."
+    let number = word == "no." && next.starts_with(|c: char| c.is_ascii_digit());
+    number || ABBREVIATIONS.contains(&word) || (initial && word != "i.")
 }
 
-/// Cuts `text`, spoken within `window`, into one segment a sentence.
+/// Cuts `text`, spoken within `window`, into one segment a sentence; what takes longer than ten seconds is cut at the
+/// pauses in it as well.
 ///
 /// `speech` is where voice was detected (sorted, disjoint, on the same clock as `window`). The first segment
-/// starts and the last one ends with the speech; the bounds between are estimated. A single sentence keeps the
+/// starts and the last one ends with the speech; the bounds between are estimated. What is not cut keeps the
 /// measured bounds.
 pub fn sentences(text: &str, window: Span, speech: &[Span]) -> Vec<Segment> {
     let ranges = sentence_ranges(text);
@@ -61,14 +66,18 @@ pub fn sentences(text: &str, window: Span, speech: &[Span]) -> Vec<Segment> {
         .map(|range| weight(text.get(range.clone()).unwrap_or_default()))
         .collect();
     let spans = spread(&weights, &speech);
-    let times = if ranges.len() == 1 {
+    let placed: Vec<run_on::Placed> = ranges
+        .into_iter()
+        .zip(spans)
+        .flat_map(|sentence| run_on::cut(text, sentence, &speech))
+        .collect();
+    let times = if placed.len() == 1 {
         TimeQuality::Measured
     } else {
         TimeQuality::Estimated
     };
-    ranges
+    placed
         .into_iter()
-        .zip(spans)
         .map(|(range, span)| Segment {
             span,
             text: text.get(range).unwrap_or_default().to_owned(),
@@ -225,9 +234,20 @@ mod tests {
 
     #[test]
     fn abbreviations_and_initials_do_not_end_sentences() {
-        let text = "Mr. Smith met J. R. Jones at 3.5 km.  He left.";
-        let found: Vec<&str> = sentence_ranges(text).into_iter().map(|r| &text[r]).collect();
-        assert_eq!(found, ["Mr. Smith met J. R. Jones at 3.5 km.", "He left."]);
+        let found = |text: &'static str| -> Vec<&str> {
+            sentence_ranges(text)
+                .into_iter()
+                .map(|range| &text[range])
+                .collect()
+        };
+        assert_eq!(
+            found("Mr. Smith met J. R. Jones at 3.5 km.  He left."),
+            ["Mr. Smith met J. R. Jones at 3.5 km.", "He left."]
+        );
+        assert_eq!(
+            found("Take no. 7. The answer is no. They left."),
+            ["Take no. 7.", "The answer is no.", "They left."]
+        );
     }
 
     #[test]

@@ -24,7 +24,7 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 
 /// Rises when the windows or the decoding change, because transcripts then change too.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The files of a Moonshine model; [`ModelStore::speech`](super::ModelStore::speech) finds them.
 #[derive(Clone, Debug, PartialEq, Eq)]
