@@ -82,6 +82,12 @@ const VARIANTS: &[Variant] = &[
         NOTHING,
     ),
     variant(
+        "sentences",
+        "the first ten ordered by their sentence nearest to the question",
+        &[("AUDIORAG_CHUNK_DURATION_SECONDS", "30")],
+        &[("AUDIORAG_RERANKER_PROVIDER", "sentences")],
+    ),
+    variant(
         "chunks of 10 s",
         "the same with shorter chunks",
         &[("AUDIORAG_CHUNK_DURATION_SECONDS", "10")],

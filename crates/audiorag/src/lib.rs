@@ -70,7 +70,8 @@ use index::{
     IndexObserver, IndexOptions, IndexPlan, IndexReport, Indexer, Input, Reindex, ReindexOptions,
     ReindexPlan, Selection,
 };
-use query::{AnswerMode, Querier, QueryObserver, QueryOptions, QueryReply, SearchReply};
+use query::sentences::Sentences;
+use query::{AnswerMode, Querier, QueryObserver, QueryOptions, QueryReply, Reranking, SearchReply};
 use registry::{Purpose, Registry};
 use settings::Settings;
 use std::sync::Arc;
@@ -423,11 +424,19 @@ impl AudioRag {
 
     fn querier(&self, operation_id: &OperationId) -> Result<Querier> {
         let run = Run::new(operation_id.clone(), None);
+        let embedder = self.registry.embedder(Purpose::Query)?.during(&run);
         Ok(Querier {
             state: self.state.clone(),
-            embedder: self.registry.embedder(Purpose::Query)?.during(&run),
+            reranking: match self.registry.reranking()? {
+                Reranking::Model(reranker) => Reranking::Model(reranker.during(&run)),
+                other => other,
+            },
+            sentences: Sentences {
+                embedder: embedder.clone(),
+                memory: Arc::clone(self.registry.sentences()),
+            },
+            embedder,
             store: self.registry.store(&self.state, Purpose::Query)?,
-            reranker: self.registry.reranker()?.map(|reranker| reranker.during(&run)),
             mode: match self.registry.answer_mode()? {
                 AnswerMode::Generator(generator) => AnswerMode::Generator(generator.during(&run)),
                 other => other,

@@ -6,6 +6,7 @@ mod expand;
 mod extract;
 mod generate;
 mod retrieve;
+pub(crate) mod sentences;
 mod summary;
 mod thread;
 mod write;
@@ -21,6 +22,7 @@ use audiorag_core::id::OperationId;
 use audiorag_core::model::{Answer, Filter, Hit};
 use audiorag_core::{Error, Result, Stage};
 use audiorag_state::State;
+use sentences::Sentences;
 use std::time::{Duration, Instant};
 
 /// Questions longer than this are refused: nobody asks them, and models cut them off anyway.
@@ -78,12 +80,24 @@ pub(crate) enum AnswerMode {
     Generator(Guarded<dyn Generator>),
 }
 
+/// Who orders passages by relevance.
+#[derive(Clone)]
+pub(crate) enum Reranking {
+    /// Nobody: they stay as they were found.
+    None,
+    /// Their sentences.
+    Sentences,
+    /// A model.
+    Model(Guarded<dyn Reranker>),
+}
+
 /// What answers questions.
 pub(crate) struct Querier {
     pub(crate) state: State,
     pub(crate) embedder: Guarded<dyn Embedder>,
+    pub(crate) sentences: Sentences,
     pub(crate) store: Guarded<dyn VectorStore>,
-    pub(crate) reranker: Option<Guarded<dyn Reranker>>,
+    pub(crate) reranking: Reranking,
     pub(crate) mode: AnswerMode,
     pub(crate) settings: RetrievalSettings,
 }
@@ -180,9 +194,18 @@ impl Querier {
             );
             found.degraded.push(EMPTY_STORE.to_owned());
         }
-        if let Some(reranker) = &self.reranker {
-            let started = Instant::now();
-            match retrieve::rerank(reranker, question, &found.hits, top_k).await {
+        let started = Instant::now();
+        let ranked = match &self.reranking {
+            Reranking::None => None,
+            Reranking::Model(reranker) => {
+                Some(retrieve::rerank(reranker, question, &found.hits, top_k).await)
+            }
+            Reranking::Sentences => {
+                Some(extract::rerank(&self.sentences, question, &found.vector, &found.hits).await)
+            }
+        };
+        if let Some(ranked) = ranked {
+            match ranked {
                 Ok(hits) => found.hits = hits,
                 Err(error) => {
                     tracing::warn!(error = %error.report(), "the reranker failed; keeping the fused order");

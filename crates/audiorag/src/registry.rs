@@ -11,7 +11,8 @@ use crate::guard::{Guarded, Policy, Purse, Spending};
 use crate::index::web::Web;
 use crate::index::{InWork, IndexSettings, Verification};
 use crate::prices::Prices;
-use crate::query::AnswerMode;
+use crate::query::sentences::Memory;
+use crate::query::{AnswerMode, Reranking};
 use crate::settings::{BudgetPolicy, Capability, Settings, VerifyMode};
 use audiorag_audio::{DecodeOptions, Isolation, SplitSettings};
 use audiorag_core::capability::{
@@ -77,6 +78,7 @@ pub(crate) struct Registry {
     prices: Prices,
     /// What is being worked on, by whichever run of this process.
     in_work: InWork,
+    sentences: Arc<Memory>,
     web: Arc<Web>,
     #[cfg(feature = "http")]
     http: std::sync::OnceLock<audiorag_providers::http::HttpClient>,
@@ -110,6 +112,7 @@ impl Registry {
             purse: None,
             prices: Prices::built_in(),
             in_work: InWork::default(),
+            sentences: Arc::default(),
             web: Arc::new(Web::new(&settings)),
             settings,
             custom,
@@ -173,12 +176,17 @@ impl Registry {
         Ok(())
     }
 
-    /// What is being worked on, by whichever run of this process.
+    /// The sentences that questions came near.
+    pub(crate) fn sentences(&self) -> &Arc<Memory> {
+        &self.sentences
+    }
+
     /// What fetches recordings.
     pub(crate) fn web(&self) -> &Arc<Web> {
         &self.web
     }
 
+    /// What is being worked on, by whichever run of this process.
     pub(crate) fn in_work(&self) -> &InWork {
         &self.in_work
     }
@@ -256,6 +264,7 @@ impl Registry {
         Ok(Guarded::new(inner, Policy::new(16, purpose.deadline())))
     }
 
+    /// The model that orders passages, if one does.
     pub(crate) fn reranker(&self) -> Result<Option<Guarded<dyn Reranker>>> {
         let provider = self.settings.reranker.provider.as_str();
         let inner = if let Some(custom) = &self.custom.reranker {
@@ -268,6 +277,17 @@ impl Registry {
             let purse = self.purse_for(inner.info());
             Guarded::new(inner, Policy::new(4, Purpose::Query.deadline()).paid_from(purse))
         }))
+    }
+
+    /// How passages are ordered before they are shown.
+    pub(crate) fn reranking(&self) -> Result<Reranking> {
+        if let Some(reranker) = self.reranker()? {
+            return Ok(Reranking::Model(reranker));
+        }
+        Ok(match self.settings.reranker.provider.as_str() {
+            "sentences" => Reranking::Sentences,
+            _ => Reranking::None,
+        })
     }
 
     pub(crate) fn answer_mode(&self) -> Result<AnswerMode> {

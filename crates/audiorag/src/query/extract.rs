@@ -1,11 +1,10 @@
 //! Answers without a language model: the sentences that say it, with their times, or an honest nothing.
 
+use super::sentences::Sentences;
 use super::write::Written;
-use crate::guard::Guarded;
-use audiorag_core::capability::{Embedder, InputType};
+use audiorag_core::Result;
 use audiorag_core::cite;
 use audiorag_core::model::{Abstention, ChunkLine, Hit};
-use audiorag_core::{Error, Result, Stage};
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
@@ -22,12 +21,20 @@ const NEAR_BEST: f32 = 0.85;
 /// little in a small embedding model, and are what people ask for.
 const LEXICAL_SHARE: f32 = 0.25;
 
+/// The most passages that are ordered by their sentences; the others stay behind them. A sentence takes a few
+/// milliseconds to embed, and what stands further down is rarely moved to the top.
+const MAX_RERANKED: usize = 10;
+
+/// What a passage loses for each place it stood further down, so that a good place counts beside a good sentence. Chosen
+/// on the evaluation set (docs/quality.md); half and double of it are as good within its error.
+const LOSS_PER_PLACE: f32 = 0.01;
+
 /// A sentence of a passage.
 type Sentence<'a> = (&'a Hit, &'a ChunkLine, &'a str);
 
 /// The sentences of `passages`, best first, each with its score and its cosine similarity to the question.
 async fn scored<'a>(
-    embedder: &Guarded<dyn Embedder>,
+    vectors: &Sentences,
     question: &str,
     vector: &[f32],
     passages: &'a [Hit],
@@ -38,8 +45,8 @@ async fn scored<'a>(
         .filter_map(|(hit, line)| hit.text.get(line.from..line.to).map(|text| (hit, line, text)))
         .take(MAX_SENTENCES)
         .collect();
-    let texts: Vec<String> = sentences.iter().map(|(_, _, text)| (*text).to_owned()).collect();
-    let vectors = embedded(embedder, &texts).await?;
+    let texts: Vec<&str> = sentences.iter().map(|(_, _, text)| *text).collect();
+    let vectors = vectors.vectors(&texts).await?;
     let similarities = vectors.iter().map(|sentence| dot(sentence, vector));
     let wanted = content_words(question);
     let mut scored: Vec<(f32, f32, Sentence<'_>)> = similarities
@@ -56,7 +63,7 @@ async fn scored<'a>(
 /// Whether the passages are near enough to the question that a generator may find an answer in them: a passage or one
 /// of its sentences reaches `abstain_below` (cosine similarity to the question). At zero everything does.
 pub(crate) async fn is_evidence(
-    embedder: &Guarded<dyn Embedder>,
+    vectors: &Sentences,
     question: &str,
     vector: &[f32],
     passages: &[Hit],
@@ -66,21 +73,53 @@ pub(crate) async fn is_evidence(
     if abstain_below <= 0.0 || passages.iter().any(|hit| hit.scores.dense.is_some_and(near)) {
         return Ok(true);
     }
-    let scored = scored(embedder, question, vector, passages).await?;
+    let scored = scored(vectors, question, vector, passages).await?;
     Ok(scored.iter().any(|(_, similarity, _)| near(*similarity)))
+}
+
+/// Orders hits by their sentence that is nearest to the question: a passage of half a minute is about several things,
+/// and its own vector is near to none of them. Hits beyond the first ten follow in their old order.
+///
+/// Late interaction of whole sentences, as `ColBERT` (arXiv 2004.12832) has it of tokens.
+pub(crate) async fn rerank(
+    vectors: &Sentences,
+    question: &str,
+    vector: &[f32],
+    hits: &[Hit],
+) -> Result<Vec<Hit>> {
+    let (first, rest) = hits.split_at(hits.len().min(MAX_RERANKED));
+    let scored = scored(vectors, question, vector, first).await?;
+    let mut ordered: Vec<Hit> = first
+        .iter()
+        .enumerate()
+        .map(|(place, hit)| {
+            let mut hit = hit.clone();
+            // The best of a passage's sentences is its first here; a passage none of whose sentences was looked at
+            // keeps its place behind the others.
+            let best = scored
+                .iter()
+                .find(|(_, _, (of, _, _))| of.chunk_id == hit.chunk_id);
+            hit.scores.rerank = best.map(|(score, _, _)| score - LOSS_PER_PLACE * place as f32);
+            hit
+        })
+        .collect();
+    let score = |hit: &Hit| hit.scores.rerank.unwrap_or(f32::NEG_INFINITY);
+    ordered.sort_by(|a, b| score(b).total_cmp(&score(a)));
+    ordered.extend_from_slice(rest);
+    Ok(ordered)
 }
 
 /// Quotes the sentences of `passages` that are nearest to the question.
 ///
 /// When no sentence reaches `abstain_below` (cosine similarity to the question), nothing is quoted.
 pub(crate) async fn answer(
-    embedder: &Guarded<dyn Embedder>,
+    vectors: &Sentences,
     question: &str,
     vector: &[f32],
     passages: &[Hit],
     abstain_below: f32,
 ) -> Result<Written> {
-    let scored = scored(embedder, question, vector, passages).await?;
+    let scored = scored(vectors, question, vector, passages).await?;
     let best = scored.first().map(|(best, _, _)| *best).unwrap_or_default();
     if !scored
         .iter()
@@ -107,19 +146,6 @@ pub(crate) async fn answer(
         citations.push(cite::citation(marker, hit, Some(line), *similarity));
     }
     Ok(Written::quoted(text, citations))
-}
-
-/// The vectors of sentences.
-pub(super) async fn embedded(embedder: &Guarded<dyn Embedder>, texts: &[String]) -> Result<Vec<Vec<f32>>> {
-    let mut vectors = Vec::with_capacity(texts.len());
-    for batch in texts.chunks(embedder.limits().max_batch.max(1)) {
-        let response = embedder
-            .embed_now(batch, InputType::Document)
-            .await
-            .map_err(|error: Error| error.with_stage(Stage::Generate))?;
-        vectors.extend(response);
-    }
-    Ok(vectors)
 }
 
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {

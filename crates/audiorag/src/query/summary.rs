@@ -104,12 +104,12 @@ impl Querier {
             .filter(|(_, text)| text.split_whitespace().count() >= FEWEST_WORDS)
             .collect();
         let lines = if long.is_empty() { lines } else { long };
-        let texts: Vec<String> = lines.iter().map(|(_, text)| (*text).to_owned()).collect();
-        let vectors = extract::embedded(&self.embedder, &texts).await?;
-        let width = vectors.first().map_or(0, Vec::len);
+        let texts: Vec<&str> = lines.iter().map(|(_, text)| *text).collect();
+        let vectors = self.sentences.vectors(&texts).await?;
+        let width = vectors.first().map_or(0, |vector| vector.len());
         let mut middle = vec![0.0; width];
         for vector in &vectors {
-            for (sum, value) in middle.iter_mut().zip(vector) {
+            for (sum, value) in middle.iter_mut().zip(vector.iter()) {
                 *sum += value;
             }
         }

@@ -107,7 +107,7 @@ impl Querier {
 
     async fn extract(&self, question: &str, vector: &[f32], passages: &[Hit]) -> Result<Written> {
         extract::answer(
-            &self.embedder,
+            &self.sentences,
             question,
             vector,
             passages,
@@ -119,7 +119,7 @@ impl Querier {
     /// Whether it is worth asking, and paying, a generator. When that cannot be told, it is.
     async fn is_evidence(&self, question: &str, vector: &[f32], passages: &[Hit]) -> bool {
         let cut = self.settings.abstain_below;
-        extract::is_evidence(&self.embedder, question, vector, passages, cut)
+        extract::is_evidence(&self.sentences, question, vector, passages, cut)
             .await
             .unwrap_or_else(|error| {
                 tracing::warn!(error = %error.report(), "cannot compare sentences with the question");

@@ -197,7 +197,8 @@ settings! {
     /// The model that writes answers.
     GenerationModel = "generation.model":
         Kind::Text, Fallback::Computed("the provider's own default");
-    /// Who orders passages by relevance.
+    /// Who orders passages by relevance: a vendor's model, `sentences` (the passage with the sentence nearest to the
+    /// question comes first, by the embeddings that are configured), or `none`.
     RerankerProvider = "reranker.provider", also ["AUDIORAG_RERANK_PROVIDER"]:
         Kind::Provider(Capability::Reranker), Fallback::Value("none");
     /// The model that orders passages.

@@ -97,7 +97,7 @@ impl Capability {
         match self {
             Self::VectorStore => &["embedded"],
             Self::Generation => &["extractive", "none"],
-            Self::Reranker => &["none"],
+            Self::Reranker => &["none", "sentences"],
             Self::Stt | Self::Embedding => &[],
         }
     }

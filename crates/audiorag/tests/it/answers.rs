@@ -4,6 +4,7 @@ use super::support::{Place, index};
 use audiorag::export::{Format, render};
 use audiorag::query::QueryOptions;
 use audiorag::{AudioRag, ErrorKind};
+use audiorag_core::capability::InputType;
 use audiorag_core::model::Filter;
 use audiorag_testkit::fake::{FakeGenerator, FakeReranker, FakeTranscriber};
 use std::sync::Arc;
@@ -167,6 +168,30 @@ async fn a_reranker_has_the_last_word_on_the_order() {
         .hits;
     assert!(hits[0].scores.rerank.is_some());
     assert!(TEXTS[3].contains(&hits[0].text), "{}", hits[0].text);
+}
+
+#[tokio::test]
+async fn a_sentence_is_embedded_once_however_often_it_is_looked_at() {
+    let place = place();
+    let audiorag = talk(&place).await;
+    let embedded = || {
+        let batches = place.embedder.batches();
+        let sentences = batches.iter().filter(|(input, _)| *input == InputType::Document);
+        sentences.map(|(_, texts)| texts.len()).sum::<usize>()
+    };
+    let before = embedded();
+    let first = audiorag
+        .query("copper prices", QueryOptions::default())
+        .await
+        .unwrap();
+    let after_first = embedded();
+    assert!(after_first > before);
+    let again = audiorag
+        .query("copper prices", QueryOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(again.answer.text, first.answer.text);
+    assert_eq!(embedded(), after_first);
 }
 
 #[tokio::test]

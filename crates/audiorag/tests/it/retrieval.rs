@@ -222,3 +222,30 @@ async fn chunks_end_where_the_subject_changes_when_asked_to_and_nothing_is_embed
     assert_eq!(again.indexed.len(), 1, "{again:?}");
     assert_eq!(place.embedder.script().calls(), texts, "every vector was stored");
 }
+
+#[tokio::test]
+async fn the_sentence_that_says_it_lifts_the_passage_it_stands_in() {
+    let mut place = Place::new();
+    place.set(Key::ChunkDurationSeconds, "60");
+    place.set(Key::GenerationProvider, "none");
+    let said = recording(&place, "said.wav", &TALK);
+    // The question's words as well, in fewer others, and nothing that is about them together.
+    let scattered = recording(
+        &place,
+        "scattered.wav",
+        &["The garden is shut.", "Nobody needs tickets.", "Drink water."],
+    );
+    let question = "garden needs water";
+    {
+        let audiorag = place.open().await;
+        index(&audiorag, &[&said, &scattered]).await;
+        let hits = search(&audiorag, question, Filter::default()).await;
+        assert_eq!(hits[0].title, "scattered", "{hits:?}");
+        assert_eq!(hits[0].scores.rerank, None);
+    }
+    place.set(Key::RerankerProvider, "sentences");
+    let audiorag = place.open().await;
+    let hits = search(&audiorag, question, Filter::default()).await;
+    assert_eq!(hits[0].title, "said", "{hits:?}");
+    assert!(hits[0].scores.rerank > hits[1].scores.rerank, "{hits:?}");
+}
