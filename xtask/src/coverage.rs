@@ -9,6 +9,8 @@ use crate::workspace::{self, Workspace};
 use crate::{environment, models, servers, tidy};
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::Command;
 
 /// No crate may have a smaller share of lines run by tests.
 const FLOOR: f64 = 80.0;
@@ -19,11 +21,30 @@ const NO_DEBUG_INFO: &str = "--rustflags=-Cdebuginfo=0";
 /// Crates that are tools or tests themselves.
 const EXCLUDED: &[&str] = &["xtask", "audiorag-e2e"];
 
-/// Measures, prints the table, and names the crates below the floor.
+/// A run of the tests in which every line was watched.
+pub(crate) struct Measured {
+    /// The test programs, and how each ended.
+    pub(crate) suites: Suites,
+    /// What is wrong with the coverage.
+    pub(crate) findings: Findings,
+}
+
+/// Measures, prints the table, and names the crates below the floor and the tests that failed.
 pub(crate) fn check() -> Result<Findings> {
+    let Measured { suites, mut findings } = measure()?;
+    let failed = suites
+        .failures
+        .iter()
+        .map(|name| format!("the test {name} failed"));
+    findings.extend(failed);
+    Ok(findings)
+}
+
+/// Runs the tests and prints the table.
+pub(crate) fn measure() -> Result<Measured> {
     ensure_tarpaulin()?;
     let workspace = Workspace::load()?;
-    let target = workspace.target_directory.join("coverage");
+    let target = target(&workspace);
 
     // The end-to-end tests start the program. It must be instrumented with tarpaulin's own flags, so that it
     // leaves a profile, and tarpaulin must be told of it, so that it can read the profile.
@@ -77,16 +98,27 @@ pub(crate) fn check() -> Result<Findings> {
     print!("{}", table(&crates, &files));
     let mut findings = below_the_floor(&workspace, &crates);
     findings.extend(unmeasured(&tidy::sources()?, &files));
-    findings.extend(
-        suites
-            .failures
-            .iter()
-            .map(|name| format!("the test {name} failed")),
-    );
     if !status.success() && suites.failures.is_empty() {
         findings.push(format!("cargo tarpaulin ended with {status}"));
     }
-    Ok(findings)
+    Ok(Measured { suites, findings })
+}
+
+/// The tests in documentation, which tarpaulin leaves out, with what was built for the others. They count for nothing in
+/// the coverage.
+pub(crate) fn documentation() -> Result<Command> {
+    let mut command = process::cargo(&["test", "--doc"]);
+    command
+        .args(WHAT)
+        .arg("--target-dir")
+        .arg(target(&Workspace::load()?))
+        .env("RUSTFLAGS", rust_flags()?)
+        .env("LLVM_PROFILE_FILE", "/dev/null");
+    Ok(command)
+}
+
+fn target(workspace: &Workspace) -> PathBuf {
+    workspace.target_directory.join("coverage")
 }
 
 /// Every feature is on, because tarpaulin does not look at code behind a feature that it was not told of.

@@ -36,9 +36,11 @@ const USAGE: &str = "\
 cargo xtask COMMAND
 
   demo                 build the release program, fetch its models, index the sample speech, ask two questions
-  test                 fetch what the tests need and run every test
-  gates [NAME...]      fmt, tidy, deps, deny, clippy, rustdoc, coverage; all of them without names
-  ci                   test, then gates
+  test [--coverage]    fetch what the tests need and run every test; --coverage also holds each crate's share of lines
+                       that ran against its floor
+  gates [--but] [NAME...]
+                       fmt, tidy, deps, deny, clippy, rustdoc, coverage; all of them without names, or all others
+  ci                   test --coverage, then the gates that are left
   deps                 dependency directions, features, versions and licences
   tidy                 the conventions of the source tree
   coverage             line coverage of each crate against its floor
@@ -70,11 +72,12 @@ fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
         ["demo"] => demo::run(),
         ["test"] => test::run(),
+        ["test", "--coverage"] => test::run_covered(),
         ["gates", names @ ..] => gates::run(names),
         ["ci"] => {
             // Both always run: a failing test should not hide a failing gate.
-            let tested = test::run();
-            let gated = gates::run(&[]);
+            let tested = test::run_covered();
+            let gated = gates::run(&["--but", "coverage"]);
             tested.and(gated)
         }
         ["deps"] => process::report("deps", deps::check()),

@@ -2,8 +2,9 @@
 
 use crate::suites::Suites;
 use crate::workspace::Workspace;
-use crate::{models, process, servers};
+use crate::{coverage, models, process, servers};
 use anyhow::{Result, bail};
+use std::process::Command;
 use std::time::Instant;
 
 /// What `cargo test` builds, so that building it first costs nothing.
@@ -30,6 +31,39 @@ pub(crate) fn build() -> Result<()> {
 /// Builds everything, fetches the models, runs every test and prints the totals.
 pub(crate) fn run() -> Result<()> {
     let started = Instant::now();
+    let mut suites = Suites::default();
+    let succeeded = everything(&mut suites, started)?;
+    sum_up(&suites, succeeded, started)
+}
+
+/// The same with every line watched, and the coverage held against its floor: one build and one run do for both.
+pub(crate) fn run_covered() -> Result<()> {
+    let started = Instant::now();
+    let coverage::Measured { mut suites, findings } = coverage::measure()?;
+    process::headline("the tests in documentation, and those of the development tasks");
+    let mut succeeded = true;
+    for mut command in [
+        coverage::documentation()?,
+        process::cargo(&["test", "--package", "xtask", "--locked", "--no-fail-fast"]),
+    ] {
+        succeeded &= listen(&mut command, &mut suites)?;
+    }
+    let tested = sum_up(&suites, succeeded, started);
+    process::report("coverage", Ok(findings)).and(tested)
+}
+
+/// Runs a command of tests and takes in what it says. Returns whether it succeeded.
+fn listen(command: &mut Command, suites: &mut Suites) -> Result<bool> {
+    command.env("CARGO_TERM_COLOR", "never");
+    let status = process::stream(command, |line| {
+        suites.line(line);
+        true
+    })?;
+    Ok(status.success())
+}
+
+/// Returns whether the command that runs the tests succeeded.
+fn everything(suites: &mut Suites, started: Instant) -> Result<bool> {
     let workspace = Workspace::load()?;
 
     // The end-to-end tests start the program, which `cargo test` alone would not leave in place.
@@ -44,18 +78,16 @@ pub(crate) fn run() -> Result<()> {
     let servers = servers::install(&workspace.target_directory)?;
 
     process::headline("running the tests");
-    let mut suites = Suites::default();
     let mut command = process::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     command.args(["--features", FEATURES]);
     command
         .envs(servers.variables())
-        .env("AUDIORAG_TEST_MODELS", &folder)
-        .env("CARGO_TERM_COLOR", "never");
-    let status = process::stream(&mut command, |line| {
-        suites.line(line);
-        true
-    })?;
+        .env("AUDIORAG_TEST_MODELS", &folder);
+    listen(&mut command, suites)
+}
 
+/// Prints the suites and the totals; an error when anything failed.
+fn sum_up(suites: &Suites, succeeded: bool, started: Instant) -> Result<()> {
     let (passed, failed, skipped) = suites.totals();
     process::headline(&format!("tests, in {}", process::elapsed(started)));
     println!("{}", suites.table());
@@ -69,9 +101,9 @@ pub(crate) fn run() -> Result<()> {
             skipped => format!(", {skipped} skipped"),
         }
     );
-    if failed > 0 || suites.compile_errors > 0 || !status.success() {
+    if failed > 0 || suites.compile_errors > 0 || !succeeded {
         bail!(
-            "{failed} tests failed, {} targets did not compile ({status})",
+            "{failed} tests failed, {} targets did not compile",
             suites.compile_errors
         );
     }
