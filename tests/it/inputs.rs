@@ -2,6 +2,7 @@
 
 use crate::recordings::{short, variant};
 use crate::sandbox::{Sandbox, count};
+use audiorag_testkit::wav;
 use std::io::Read as _;
 
 #[test]
@@ -203,4 +204,76 @@ fn colour_is_for_terminals_and_on_request() {
     assert!(!colored(&sandbox, &["--color", "never", "show", "nobody"]));
     sandbox.set("NO_COLOR", "1");
     assert!(!colored(&sandbox, &wrong));
+}
+
+/// A call with the reading on the left and nobody on the right.
+fn call() -> Vec<u8> {
+    let mono = short();
+    let stereo: Vec<f32> = mono.samples().iter().flat_map(|sample| [*sample, 0.0]).collect();
+    wav::encode(&stereo, 16_000, 2, wav::Format::Pcm16)
+}
+
+#[test]
+fn the_channel_and_the_track_that_are_asked_for_are_heard() {
+    let sandbox = Sandbox::new();
+    sandbox.write("call.wav", call());
+    let summary = |flags: &[&str]| {
+        let arguments = [&["index", "--json", "call.wav", "--force"], flags].concat();
+        sandbox.run(&arguments).ok().summary()
+    };
+    assert_eq!(count(&summary(&["--channel", "2"])["empty"]), 1);
+    let nobody = sandbox.run(&["search", "best of times", "--json"]).ok().json();
+    assert_eq!(count(&nobody["hits"]), 0, "{nobody}");
+    assert_eq!(count(&summary(&["--channel", "1"])["indexed"]), 1);
+    let said = sandbox.run(&["search", "best of times", "--json"]).ok().json();
+    assert!(
+        said["hits"][0]["text"]
+            .as_str()
+            .unwrap()
+            .contains("best of times"),
+        "{said}"
+    );
+    let run = sandbox
+        .run(&["index", "call.wav", "--force", "--track", "2"])
+        .exits(3);
+    assert!(run.stdout.contains("no audio track 2 of 1"), "{run:?}");
+    // What was indexed before stays.
+    assert_eq!(
+        sandbox.run(&["search", "best of times", "--json"]).ok().json(),
+        said
+    );
+}
+
+#[test]
+fn a_child_process_decodes_where_it_is_asked_for() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut sandbox = Sandbox::new();
+    sandbox.write("a.wav", short().to_wav());
+    let program = |name: &str, last: &str| {
+        let used = sandbox.path(format!("{name}-was-used"));
+        let path = sandbox.write(name, format!("#!/bin/sh\ntouch '{}'\n{last}\n", used.display()));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        (path, used)
+    };
+    let (good, good_used) = program(
+        "good",
+        &format!("exec '{}' \"$@\"", crate::sandbox::program().display()),
+    );
+    let (bad, bad_used) = program("bad", "kill -9 $$");
+    sandbox.run(&["index", "a.wav"]).ok();
+    let plain = sandbox.run(&["export", "a.wav", "-f", "srt"]).ok().stdout;
+
+    sandbox.set("AUDIORAG_DECODE_PROGRAM", &good);
+    sandbox.run(&["delete", "a.wav", "--yes"]).ok();
+    sandbox.run(&["index", "a.wav", "--isolate-decode"]).ok();
+    assert!(good_used.exists(), "the child was not asked");
+    assert_eq!(sandbox.run(&["export", "a.wav", "-f", "srt"]).ok().stdout, plain);
+
+    sandbox.set("AUDIORAG_DECODE_PROGRAM", &bad);
+    sandbox.write("b.wav", variant(1).to_wav());
+    let run = sandbox
+        .run(&["index", "--json", "b.wav", "--isolate-decode"])
+        .exits(3);
+    assert!(bad_used.exists(), "the child was not asked");
+    assert_eq!(count(&run.summary()["failed"]), 1, "{run:?}");
 }

@@ -350,7 +350,7 @@ pub(crate) fn count(value: &Value) -> usize {
 }
 
 /// The program beside this test, which `cargo xtask test` builds first.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let folder = test.parent().and_then(Path::parent).unwrap();
     let program = folder.join(format!("audiorag{}", std::env::consts::EXE_SUFFIX));

@@ -227,7 +227,7 @@ fn within(text: &str) -> Result<Span> {
 }
 
 /// Checks a day.
-fn date(flag: &str, text: &str) -> Result<String> {
+pub(crate) fn date(flag: &str, text: &str) -> Result<String> {
     Ok(civil(flag, text)?.to_string())
 }
 

@@ -264,7 +264,7 @@ fn dates_are_read_in_the_forms_they_come_in_and_order_the_episodes() {
         ]
     );
     let names = |since, latest| -> Vec<String> {
-        let chosen = feed.select(since, latest).into_iter();
+        let chosen = feed.select(since, latest).unwrap().into_iter();
         chosen
             .map(|episode| episode.enclosure_url.rsplit('/').next().unwrap().to_owned())
             .collect()
@@ -275,6 +275,10 @@ fn dates_are_read_in_the_forms_they_come_in_and_order_the_episodes() {
         ["long-month", "no-zero"]
     );
     assert_eq!(names(Some("2026-01-01"), Some(1)), ["long-month"]);
+    for wrong in ["2026-1-5", "last week", "2026-02-30", "2026-01-08T00:00:01", ""] {
+        let error = feed.select(Some(wrong), None).unwrap_err();
+        assert_eq!(error.message(), format!("'{wrong}' is not a day"));
+    }
     assert_eq!(names(None, Some(2)), ["long-month", "no-zero"]);
     assert_eq!(names(None, None).len(), 8);
 }

@@ -7,6 +7,7 @@
 
 mod cues;
 mod json;
+mod lean;
 mod prefix;
 mod text;
 mod tsv;
@@ -17,7 +18,7 @@ use audiorag_core::model::{PartTranscript, Segment, Transcript};
 use audiorag_core::{Error, MediaTime, Result, Span};
 
 /// Rises when the same bytes are read as another transcript: part of a revision's configuration.
-pub const CAPTIONS_VERSION: u32 = 1;
+pub const CAPTIONS_VERSION: u32 = 2;
 
 /// The largest file that is read, in bytes: some hundred hours of words with times.
 pub const MAX_BYTES: usize = 64 << 20;

@@ -364,7 +364,7 @@ impl Indexer {
         stages: Stages<'_>,
         cancel: &CancellationToken,
     ) -> Result<SourceOutcome> {
-        let mut given = self.given(&found.locator, options).await?;
+        let mut given = self.given(found, options).await?;
         let mut config = self.config(options.title.as_deref(), given.ready.as_ref());
         let fetched = match found.url() {
             Some(url) => match self

@@ -2,7 +2,7 @@
 
 use super::{cost, count, plan};
 use crate::args::Index;
-use crate::context::Context;
+use crate::context::{Context, date};
 use crate::exit::ExitStatus;
 use crate::json;
 use crate::printer::{Printer, Style, table};
@@ -17,7 +17,7 @@ pub(super) async fn run(context: &Context, args: &Index) -> Result<ExitStatus> {
     #[cfg(feature = "local")]
     super::models::ensure(context).await?;
     let audiorag = context.open().await?;
-    let mut options = options(args);
+    let mut options = options(args)?;
     let file = args.given.transcript_file.as_ref();
     options.transcript_file = file.map(|file| context.cwd.join(file));
     for missing in audiorag.shortcomings()? {
@@ -39,8 +39,8 @@ pub(super) async fn run(context: &Context, args: &Index) -> Result<ExitStatus> {
 }
 
 /// What the flags ask for.
-pub(super) fn options(args: &Index) -> IndexOptions {
-    IndexOptions {
+pub(super) fn options(args: &Index) -> Result<IndexOptions> {
+    Ok(IndexOptions {
         force: args.force,
         include: args.include.clone(),
         exclude: args.exclude.clone(),
@@ -48,9 +48,13 @@ pub(super) fn options(args: &Index) -> IndexOptions {
         max_cost: args.max_cost,
         transcript_file: None,
         min_age: None,
-        since: args.since.clone(),
+        since: args
+            .since
+            .as_deref()
+            .map(|day| date("--since", day))
+            .transpose()?,
         latest: args.latest,
-    }
+    })
 }
 
 /// What is named on the command line, in a list on standard input and in a list in a file.

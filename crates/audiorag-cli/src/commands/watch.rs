@@ -27,7 +27,7 @@ pub(super) async fn run(context: &Context, args: &Watch) -> Result<ExitStatus> {
     let audiorag = context.open().await?;
     let options = IndexOptions {
         min_age: Some(SETTLED),
-        ..index::options(&args.index)
+        ..index::options(&args.index)?
     };
     let printer = &context.printer;
     let every = context

@@ -116,16 +116,34 @@ impl Feed {
 
     /// Episodes that were published on or after `since` (`2026-01-31`, or a full RFC 3339 time in UTC), at most the
     /// `latest` newest. With `since`, episodes without a date are left out.
-    pub fn select(&self, since: Option<&str>, latest: Option<usize>) -> Vec<&Episode> {
-        self.episodes
+    ///
+    /// # Errors
+    /// [`Input`](audiorag_core::ErrorKind::Input) when `since` is neither a day nor a time.
+    pub fn select(&self, since: Option<&str>, latest: Option<usize>) -> Result<Vec<&Episode>> {
+        let since = since.map(comparable).transpose()?;
+        Ok(self
+            .episodes
             .iter()
-            // Times of this form sort as text.
             .filter(|episode| {
-                since.is_none_or(|since| episode.published.as_deref().is_some_and(|time| time >= since))
+                since
+                    .as_deref()
+                    .is_none_or(|since| episode.published.as_deref().is_some_and(|time| time >= since))
             })
             .take(latest.unwrap_or(usize::MAX))
-            .collect()
+            .collect())
     }
+}
+
+/// A day or a time as text that sorts among the times of episodes, which are in UTC.
+fn comparable(text: &str) -> Result<String> {
+    let day = text.parse::<jiff::civil::Date>().map(|day| day.to_string());
+    let time = text.parse::<jiff::Timestamp>().map(|time| time.to_string());
+    // A time of day without a zone would be read as a day.
+    if text.contains('T') { time } else { day }.map_err(|error| {
+        Error::input(format!("'{text}' is not a day"))
+            .with_hint("write it as year, month and day: 2026-01-31")
+            .with_cause(error)
+    })
 }
 
 fn assemble(parsed: model::Feed, strained: Strained, base: &Url) -> Feed {

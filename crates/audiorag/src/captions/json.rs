@@ -4,8 +4,8 @@
 //! They differ in the names of a few fields: `start` is a number of seconds, as are `startTime` and `start_time`;
 //! whisper.cpp has `offsets` in milliseconds.
 
-use super::Found;
 use super::text::{flat, span};
+use super::{Found, lean};
 use audiorag_core::model::{Segment, Suspicion, TimeQuality, Word};
 use audiorag_core::{MediaTime, Span};
 use serde_json::Value;
@@ -18,6 +18,8 @@ const COMPRESSION: f64 = 2.4;
 /// The longest pause inside a segment that is joined from words, and the longest such segment, in milliseconds.
 const PAUSE: u64 = 1_000;
 const SENTENCE: u64 = 15_000;
+/// The longest a single word takes, in milliseconds; what takes longer is a sentence.
+const WORD: u64 = 3_000;
 
 /// Names that Whisper gives to the languages that it hears most often.
 const LANGUAGES: [(&str, &str); 20] = [
@@ -45,8 +47,7 @@ const LANGUAGES: [(&str, &str); 20] = [
 
 /// Reads a document, or says in words to follow the file's name what is wrong with it.
 pub(super) fn read(body: &str) -> Result<Found, String> {
-    let document: Value =
-        serde_json::from_str(body).map_err(|error| format!("is not whole JSON: {error}"))?;
+    let document = lean::read(body).map_err(|error| format!("is not whole JSON: {error}"))?;
     let rows = rows(&document).ok_or("is JSON without a list of segments")?;
     let mut found = Found {
         language: language(&document),
@@ -215,11 +216,31 @@ fn suspicion(row: &Value) -> Option<Suspicion> {
 
 /// Whether nearly every segment is a single word, as some podcast hosts write them.
 fn is_by_word(segments: &[Segment]) -> bool {
-    let single = segments
-        .iter()
-        .filter(|segment| !segment.text.contains(char::is_whitespace))
-        .count();
+    let single = segments.iter().filter(|segment| is_word(segment)).count();
     segments.len() >= 8 && single * 10 >= segments.len() * 9
+}
+
+/// Whether a segment is a single word. A sentence in a script without spaces has no spaces either, but more letters than
+/// a word and takes longer to say.
+fn is_word(segment: &Segment) -> bool {
+    let letters = segment.text.chars().count();
+    let most = if segment.text.contains(is_spaceless) {
+        4
+    } else {
+        40
+    };
+    letters <= most
+        && !segment.text.contains(char::is_whitespace)
+        && segment.span.duration().as_millis() <= WORD
+}
+
+/// Whether a letter belongs to a script that is written without spaces between words: Chinese, Japanese, Thai, Lao,
+/// Burmese, Khmer.
+fn is_spaceless(letter: char) -> bool {
+    matches!(letter,
+        '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{3001}'..='\u{30ff}'
+        | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{ff01}'..='\u{ff9f}'
+        | '\u{20000}'..='\u{3ffff}')
 }
 
 /// Sentences made of words.
@@ -240,7 +261,10 @@ fn joined(mut words: Vec<Segment>) -> Vec<Segment> {
                     && open.span.union(word.span).duration().as_millis() <= SENTENCE =>
             {
                 open.span = open.span.union(word.span);
-                open.text.push(' ');
+                let joint = (open.text.chars().next_back(), word.text.chars().next());
+                if !matches!(joint, (Some(left), Some(right)) if is_spaceless(left) && is_spaceless(right)) {
+                    open.text.push(' ');
+                }
                 open.text.push_str(&flat(&word.text));
                 open.words.push(timed);
             }

@@ -343,6 +343,40 @@ fn single_words_become_sentences() {
     assert_eq!(given.transcript.segments[0].words.len(), 3);
 }
 
+/// A document with a text every second or every few.
+fn spoken(texts: &[&str], seconds: usize) -> GivenTranscript {
+    let rows: Vec<String> = texts
+        .iter()
+        .enumerate()
+        .map(|(at, text)| {
+            let (start, end) = (at * seconds, (at + 1) * seconds);
+            format!(r#"{{"start": {start}, "end": {end}, "text": "{text}"}}"#)
+        })
+        .collect();
+    parse(format!(r#"{{"segments": [{}]}}"#, rows.join(",")).as_bytes(), "x").unwrap()
+}
+
+#[test]
+fn sentences_in_scripts_without_spaces_are_no_words() {
+    let sentences = ["渡轮七点离开码头。"; 9];
+    let given = spoken(&sentences, 4);
+    assert_eq!(given.transcript.segments.len(), 9);
+    assert_eq!(given.transcript.segments[0].text, sentences[0]);
+    // Long before they are many letters, they take longer than a word.
+    assert_eq!(spoken(&["好的。"; 9], 4).transcript.segments.len(), 9);
+    let words = spoken(
+        &["渡轮", "七点", "离开", "码头", "。", "Ferry", "地", "点", "。"],
+        1,
+    );
+    let texts: Vec<_> = words
+        .transcript
+        .segments
+        .iter()
+        .map(|segment| segment.text.as_str())
+        .collect();
+    assert_eq!(texts, ["渡轮七点离开码头。", "Ferry 地点。"]);
+}
+
 #[test]
 fn encodings() {
     let text = "1\n00:00:01,000 --> 00:00:02,000\nGrüße – schön\n";

@@ -173,7 +173,8 @@ impl Indexer {
     ///
     /// # Errors
     /// For a named transcript that cannot be read, and when only given ones may be used and none can.
-    pub(super) async fn given(&self, locator: &Locator, options: &IndexOptions) -> Result<Choice> {
+    pub(super) async fn given(&self, found: &Found, options: &IndexOptions) -> Result<Choice> {
+        let locator = &found.locator;
         let language = self.settings.speech.language.clone();
         if let Some(path) = options.transcript_file.clone() {
             let read = blocking(move || Ready::new(read(&path, None, true)?, language.as_deref())).await;
@@ -187,6 +188,14 @@ impl Indexer {
             locator.as_path().map(Path::to_owned),
             mode != TranscriptMode::Never,
         ) else {
+            // Nothing is fetched that could not be used.
+            let offers = found
+                .remote
+                .as_ref()
+                .is_some_and(|remote| !remote.transcripts.is_empty());
+            if mode == TranscriptMode::Only && !offers && self.named_for(locator).await?.is_none() {
+                return Err(refuse_to_transcribe(&[], "no transcript is offered for it"));
+            }
             return Ok(Choice::default());
         };
         let sidecars = self.sidecars.clone();

@@ -205,7 +205,7 @@ impl Indexer {
         prices: &Prices,
         planned: &mut HashSet<ContentHash>,
     ) -> Result<PlannedSource> {
-        let given = self.given(&found.locator, options).await?.ready;
+        let given = self.given(found, options).await?.ready;
         let config = self.config(options.title.as_deref(), given.as_ref());
         if found.url().is_some() {
             return self.plan_download(found, &config, options.force, prices).await;

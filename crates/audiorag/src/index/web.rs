@@ -115,7 +115,7 @@ impl Web {
                 if let Some(why) = &feed.incomplete {
                     tracing::warn!(feed = %url, "the feed is read only in part: {why}");
                 }
-                let chosen = feed.select(episodes.since.as_deref(), episodes.latest);
+                let chosen = feed.select(episodes.since.as_deref(), episodes.latest)?;
                 if chosen.is_empty() {
                     return Err(
                         Error::input(format!("the feed '{url}' has no episode that was asked for"))
@@ -145,6 +145,11 @@ impl Web {
         };
         match resolved {
             Ok(Resolved::One(media)) => Ok(vec![on_a_page(url.to_owned(), Some(said_by_page(&media)))]),
+            // Indexing all of them instead would be what was to be avoided.
+            Ok(Resolved::Many { .. }) if episodes.since.is_some() => Err(Error::unsupported(format!(
+                "'{url}' is a list of recordings that does not say when they were published"
+            ))
+            .with_hint("leave out --since, and take some of them with --latest")),
             Ok(Resolved::Many { entries, .. }) => Ok(entries
                 .into_iter()
                 .take(episodes.latest.unwrap_or(usize::MAX))

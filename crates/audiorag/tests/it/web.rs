@@ -235,6 +235,39 @@ async fn a_feed_is_its_episodes_and_only_new_ones_are_fetched() {
 }
 
 #[tokio::test]
+async fn where_only_given_transcripts_are_used_nothing_is_fetched_without_one() {
+    let (mut place, shelf) = (place(), Shelf::default());
+    place.set(Key::IndexTranscript, "only");
+    let offer = r#"<podcast:transcript url="/b.srt" type="application/x-subrip"/>"#;
+    let items = [item("a", 1, "/a.wav", ""), item("b", 2, "/b.wav", offer)];
+    put(&shelf, "/feed.xml", "f", feed(&items.concat()));
+    put(&shelf, "/a.wav", "x", speech(2, 1));
+    put(&shelf, "/b.wav", "x", speech(2, 9));
+    put(
+        &shelf,
+        "/b.srt",
+        "s",
+        "1\n00:00:00,500 --> 00:00:02,000\nGood morning.\n",
+    );
+    let server = server(&shelf).await;
+    let audiorag = place.open().await;
+    let report = index(&audiorag, &server.url("/feed.xml"), IndexOptions::default()).await;
+    assert_eq!((report.indexed.len(), report.failed.len()), (1, 1), "{report:?}");
+    assert!(
+        report.failed[0]
+            .message
+            .contains("no transcript is offered for it"),
+        "{report:?}"
+    );
+    let asked: Vec<String> = server
+        .requests()
+        .iter()
+        .map(|request| request.path().to_owned())
+        .collect();
+    assert!(!asked.contains(&"/a.wav".to_owned()), "{asked:?}");
+}
+
+#[tokio::test]
 async fn an_episode_with_a_transcript_costs_no_speech_to_text_and_keeps_to_its_chapters() {
     let (place, shelf) = (place(), Shelf::default());
     let more = r#"<podcast:chapters url="/chapters.json" type="application/json+chapters"/>
