@@ -1,19 +1,25 @@
 //! `cargo xtask bench NAME`: the figures that the documentation states, each measured by one command.
 //!
 //! Every benchmark drives the release program from outside, prints a table and leaves the same numbers as JSON
-//! in `target/bench`. Times depend on the machine: compare ratios, or runs of the same machine.
+//! in `target/bench`. Times depend on the machine: compare ratios, or runs of the same machine. `--all` runs those
+//! that have a target and ends with one table of figure, target and verdict.
 
+mod anchors;
 mod audio;
+mod chart;
 mod cold_search;
 mod decode;
 mod index;
+mod machine;
 mod measure;
 mod memory;
+mod report;
 mod words;
 
 use crate::workspace::{self, Workspace};
 use crate::{demo, models, process};
 use anyhow::{Context, Result, bail};
+use report::{Report, Row};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -76,10 +82,17 @@ impl Bench {
         command
     }
 
+    /// The folder of everything that is built.
+    fn target(&self) -> &Path {
+        self.results.parent().unwrap_or(&self.results)
+    }
+
     /// Leaves the numbers where the next tool finds them.
-    fn save(&self, name: &str, result: &Value) -> Result<()> {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let record = json!({ "bench": name, "quick": self.quick, "cores": cores, "result": result });
+    fn save(&self, name: &str, rows: &[Row], details: &Value) -> Result<()> {
+        let rows: Vec<Value> = rows.iter().map(Row::to_json).collect();
+        let record = json!({
+            "bench": name, "quick": self.quick, "machine": machine::describe(), "rows": rows, "result": details,
+        });
         let path = self.results.join(format!("{name}.json"));
         std::fs::write(&path, format!("{record:#}\n"))
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -88,21 +101,108 @@ impl Bench {
     }
 }
 
-/// Runs the named benchmark.
+/// A benchmark by its name.
+struct Named {
+    name: &'static str,
+    /// Whether it starts the program.
+    needs_program: bool,
+    run: fn(&Bench) -> Result<Report>,
+}
+
+/// Those with targets, in the order in which `--all` runs them.
+const BENCHES: &[Named] = &[
+    Named {
+        name: "index",
+        needs_program: true,
+        run: index::run,
+    },
+    Named {
+        name: "decode",
+        needs_program: false,
+        run: decode::run,
+    },
+    Named {
+        name: "cold-search",
+        needs_program: true,
+        run: cold_search::run,
+    },
+    Named {
+        name: "memory",
+        needs_program: true,
+        run: |bench| memory::run(bench, false),
+    },
+];
+
+impl Named {
+    /// Measures, saves, and prints the rows.
+    fn measure(&self, quick: bool) -> Result<Vec<Row>> {
+        let bench = if self.needs_program {
+            Bench::prepare(self.name, quick)?
+        } else {
+            Bench::without_program(self.name, quick)?
+        };
+        let report = (self.run)(&bench)?;
+        if !report.rows.is_empty() {
+            println!("\n{}", report::table(&[(self.name, &report.rows)]));
+        }
+        bench.save(self.name, &report.rows, &report.details)?;
+        Ok(report.rows)
+    }
+}
+
+/// Runs the named benchmark, or all with targets.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let (names, flags): (Vec<&str>, Vec<&str>) =
         arguments.iter().partition(|argument| !argument.starts_with("--"));
-    if let Some(unknown) = flags.iter().find(|flag| !matches!(**flag, "--quick" | "--dense")) {
+    if let Some(unknown) = flags
+        .iter()
+        .find(|flag| !matches!(**flag, "--quick" | "--dense" | "--all"))
+    {
         bail!("unknown flag {unknown}");
     }
     let quick = flags.contains(&"--quick");
     match names.as_slice() {
-        ["index"] => index::run(&Bench::prepare("index", quick)?),
-        ["memory"] => memory::run(&Bench::prepare("memory", quick)?, flags.contains(&"--dense")),
-        ["cold-search"] => cold_search::run(&Bench::prepare("cold-search", quick)?),
+        [] if flags.contains(&"--all") => all(quick),
+        ["memory"] if flags.contains(&"--dense") => {
+            let bench = Bench::prepare("memory", quick)?;
+            let report = memory::run(&bench, true)?;
+            bench.save("memory", &report.rows, &report.details)
+        }
         ["words", pairs @ ..] => words::run(&Bench::prepare("words", quick)?, pairs),
-        ["decode"] => decode::run(&Bench::without_program("decode", quick)?),
-        _ => bail!("which benchmark? index, memory, cold-search, words or decode"),
+        [name] => match BENCHES.iter().find(|bench| bench.name == *name) {
+            Some(bench) => bench.measure(quick).map(|_| ()),
+            None => bail!("there is no benchmark {name}, only {}", known()),
+        },
+        _ => bail!("which benchmark? {}; --all for all that have a target", known()),
+    }
+}
+
+fn known() -> String {
+    let mut names: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
+    names.push("words");
+    names.join(", ")
+}
+
+/// Runs one after the other, and goes on when one of them fails.
+fn all(quick: bool) -> Result<()> {
+    let mut measured = Vec::new();
+    let mut failures = Vec::new();
+    for bench in BENCHES {
+        match bench.measure(quick) {
+            Ok(rows) => measured.push((bench.name, rows)),
+            Err(error) => failures.push(format!("{}: {error:#}", bench.name)),
+        }
+    }
+    let tables: Vec<(&str, &[Row])> = measured
+        .iter()
+        .map(|(name, rows)| (*name, rows.as_slice()))
+        .collect();
+    process::headline(&format!("all benchmarks, on {}", machine::line()));
+    println!("{}", report::table(&tables));
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        bail!("{}", failures.join("; "))
     }
 }
 

@@ -51,7 +51,9 @@ cargo xtask COMMAND
                        speak the evaluation set, index it and measure each variant; --prepare stops after speaking,
                        --quick takes a part of it, --only some variants, --program a build that is there already,
                        --bless writes the figures into docs/quality.md
-  bench NAME [--quick] index, memory [--dense], cold-search, words or decode
+  bench NAME [--quick] index, decode, cold-search, memory [--dense] or words
+  bench --all [--quick]
+                       those that have a target, one after the other, with one table at the end
 ";
 
 fn main() -> ExitCode {

@@ -1,6 +1,7 @@
 //! `bench decode`: decoding, mixing and resampling to 16 kHz against ffmpeg, each on one core.
 
 use super::measure::{Run, measure, median};
+use super::report::{Report, Row, Target};
 use super::{Bench, audio, path_text, reading};
 use crate::process;
 use anyhow::{Context, Result};
@@ -18,7 +19,7 @@ const CODECS: [(&str, &str, &[&str]); 5] = [
     ("opus", "opus", &["-c:a", "libopus", "-b:a", "96k"]),
 ];
 
-pub(super) fn run(bench: &Bench) -> Result<()> {
+pub(super) fn run(bench: &Bench) -> Result<Report> {
     let (minutes, rounds): (u64, u32) = if bench.quick { (4, 3) } else { (30, 7) };
     let reading = reading(bench)?;
     let wav = bench.folder.join("reading.wav");
@@ -43,7 +44,7 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
     );
     println!("| codec | here | ffmpeg | ratio | times real time |");
     println!("| --- | --- | --- | --- | --- |");
-    let mut results = Vec::new();
+    let (mut rows, mut results) = (Vec::new(), Vec::new());
     for (codec, ending, arguments) in CODECS {
         let path = bench.folder.join(format!("reading.{ending}"));
         encode(&wav, arguments, &path)?;
@@ -63,10 +64,24 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
         results.push(json!({
             "codec": codec, "ours": all(&ours), "ffmpeg": all(&theirs), "ratio": there / here,
         }));
+        rows.push(
+            Row::new(
+                format!("{codec} to 16 kHz mono, ffmpeg's processor time by ours"),
+                there / here,
+                "x",
+                Target::AtLeast(1.0),
+            )
+            .note(format!(
+                "ffmpeg {there:.2} s, here {here:.2} s for {minutes} minutes"
+            )),
+        );
         std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
     }
     println!("\nratio: ffmpeg's processor time by ours; above 1 we are faster");
-    bench.save("decode", &json!({ "minutes": minutes, "codecs": results }))
+    Ok(Report {
+        rows,
+        details: json!({ "minutes": minutes, "codecs": results }),
+    })
 }
 
 fn encode(wav: &Path, arguments: &[&str], to: &Path) -> Result<()> {

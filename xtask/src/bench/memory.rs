@@ -1,6 +1,7 @@
 //! Whether memory grows with the length of a recording.
 
 use super::measure::measure;
+use super::report::{Report, Row, Target};
 use super::{Bench, audio, path_text};
 use crate::process;
 use anyhow::Result;
@@ -15,7 +16,7 @@ const SPARSE: Duration = Duration::from_mins(10);
 /// Both recordings have two minutes of reading every ten minutes and silence between, so that the long one is
 /// decoded, searched for speech, split and committed in full, while its nearly three hours of speech are transcribed
 /// in minutes. With `dense`, speech follows on speech: that takes about a quarter of an hour on two cores.
-pub(super) fn run(bench: &Bench, dense: bool) -> Result<()> {
+pub(super) fn run(bench: &Bench, dense: bool) -> Result<Report> {
     let lengths: [u64; 2] = if bench.quick { [60, 1800] } else { [720, 43_200] };
     let reading = super::reading(bench)?;
     let period = if dense { reading.duration() } else { SPARSE };
@@ -51,8 +52,17 @@ pub(super) fn run(bench: &Bench, dense: bool) -> Result<()> {
         _ => f64::NAN,
     };
     println!("  the long one's peak is {ratio:.2} of the short one's");
-    bench.save(
-        "memory",
-        &json!({ "dense": dense, "runs": rows, "peak_ratio": ratio }),
-    )
+    let peak = peaks.iter().copied().fold(0.0, f64::max) / 1e6;
+    Ok(Report {
+        rows: vec![
+            Row::new(
+                "peak of indexing with local models",
+                peak,
+                "MB",
+                Target::AtMost(500.0),
+            )
+            .note(format!("{lengths:?} s of audio")),
+        ],
+        details: json!({ "dense": dense, "runs": rows, "peak_ratio": ratio }),
+    })
 }

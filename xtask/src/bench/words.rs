@@ -42,7 +42,7 @@ pub(super) fn run(bench: &Bench, pairs: &[&str]) -> Result<()> {
         println!("  {errors:>6} {:>6}  {}", said.len(), recording.display());
         rows.push(json!({ "recording": recording, "errors": errors, "words": said.len() }));
     }
-    bench.save("words", &json!(rows))
+    bench.save("words", &[], &json!(rows))
 }
 
 /// Lower-case words without punctuation and digits, as the figures we compare with were scored.
