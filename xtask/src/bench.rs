@@ -13,6 +13,8 @@ mod index;
 mod machine;
 mod measure;
 mod memory;
+mod page;
+mod profile;
 mod report;
 mod words;
 
@@ -156,17 +158,30 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         arguments.iter().partition(|argument| !argument.starts_with("--"));
     if let Some(unknown) = flags
         .iter()
-        .find(|flag| !matches!(**flag, "--quick" | "--dense" | "--all"))
+        .find(|flag| !matches!(**flag, "--quick" | "--dense" | "--all" | "--bless"))
     {
         bail!("unknown flag {unknown}");
     }
     let quick = flags.contains(&"--quick");
     match names.as_slice() {
-        [] if flags.contains(&"--all") => all(quick),
+        [] if flags.contains(&"--all") || flags.contains(&"--bless") => {
+            if flags.contains(&"--all") {
+                all(quick)?;
+            }
+            if flags.contains(&"--bless") {
+                page::bless(&Bench::all_results()?)?;
+            }
+            Ok(())
+        }
         ["memory"] if flags.contains(&"--dense") => {
             let bench = Bench::prepare("memory", quick)?;
             let report = memory::run(&bench, true)?;
             bench.save("memory", &report.rows, &report.details)
+        }
+        ["profile"] => {
+            let bench = Bench::prepare("profile", quick)?;
+            let report = profile::run(&bench)?;
+            bench.save("profile", &report.rows, &report.details)
         }
         ["words", pairs @ ..] => words::run(&Bench::prepare("words", quick)?, pairs),
         [name] => match BENCHES.iter().find(|bench| bench.name == *name) {
@@ -179,7 +194,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
 
 fn known() -> String {
     let mut names: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
-    names.push("words");
+    names.extend(["words", "profile"]);
     names.join(", ")
 }
 

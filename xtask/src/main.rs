@@ -52,8 +52,9 @@ cargo xtask COMMAND
                        --quick takes a part of it, --only some variants, --program a build that is there already,
                        --bless writes the figures into docs/quality.md
   bench NAME [--quick] index, decode, cold-search, memory [--dense] or words
-  bench --all [--quick]
-                       those that have a target, one after the other, with one table at the end
+  bench --all [--quick] [--bless]
+                       those that have a target, one after the other, with one table at the end; --bless, also alone,
+                       writes what was measured last into docs/performance.md
 ";
 
 fn main() -> ExitCode {

@@ -1,6 +1,7 @@
 //! What a benchmark found: rows of the table that `cargo xtask bench --all` ends with.
 
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// What a benchmark hands back.
 pub(super) struct Report {
@@ -18,7 +19,7 @@ pub(super) struct Row {
     /// The figure.
     pub(super) figure: f64,
     /// What a one of it is: `x` for a ratio, `ms`, `MB`, `%`; empty for a share.
-    pub(super) unit: &'static str,
+    pub(super) unit: Cow<'static, str>,
     pub(super) target: Target,
     /// What the figure was measured against, with its own figures.
     pub(super) note: String,
@@ -36,7 +37,7 @@ impl Row {
         Self {
             what: what.into(),
             figure,
-            unit,
+            unit: unit.into(),
             target,
             note: String::new(),
         }
@@ -54,6 +55,21 @@ impl Row {
             Target::AtMost(most) => self.figure <= most,
             Target::AtLeast(least) => self.figure >= least,
         }
+    }
+
+    /// A row that was saved. A figure that was no number is saved as null.
+    pub(super) fn from_json(row: &Value) -> Option<Self> {
+        let text = |name: &str| row.get(name)?.as_str().map(str::to_owned);
+        let number = |name: &str| row.get(name)?.as_f64();
+        Some(Self {
+            what: text("what")?,
+            figure: number("figure").unwrap_or(f64::NAN),
+            unit: text("unit")?.into(),
+            target: number("at_most")
+                .map(Target::AtMost)
+                .or_else(|| number("at_least").map(Target::AtLeast))?,
+            note: text("note")?,
+        })
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -77,13 +93,13 @@ pub(super) fn table(reports: &[(&str, &[Row])]) -> String {
     for (name, rows) in reports {
         for row in *rows {
             let target = match row.target {
-                Target::AtMost(most) => format!("≤ {}", number(most, row.unit)),
-                Target::AtLeast(least) => format!("≥ {}", number(least, row.unit)),
+                Target::AtMost(most) => format!("≤ {}", number(most, &row.unit)),
+                Target::AtLeast(least) => format!("≥ {}", number(least, &row.unit)),
             };
             lines.push(format!(
                 "| {name} | {} | {} | {target} | {} | {} |",
                 row.what,
-                number(row.figure, row.unit),
+                number(row.figure, &row.unit),
                 if row.is_met() { "met" } else { "**missed**" },
                 row.note,
             ));
@@ -123,6 +139,14 @@ mod tests {
         assert!(!Row::new("a", 1.2, "x", Target::AtMost(1.15)).is_met());
         assert!(Row::new("a", 2.0, "x", Target::AtLeast(2.0)).is_met());
         assert!(!Row::new("a", f64::NAN, "x", Target::AtLeast(2.0)).is_met());
+    }
+
+    #[test]
+    fn a_saved_row_is_the_same_row() {
+        let row = Row::new("recall", 0.98, "", Target::AtLeast(0.99)).note("1,000 questions");
+        let read = Row::from_json(&row.to_json()).unwrap();
+        assert_eq!(table(&[("search", &[read])]), table(&[("search", &[row])]));
+        assert!(Row::from_json(&json!({"what": "recall"})).is_none());
     }
 
     #[test]
