@@ -44,9 +44,11 @@ impl State {
                     }
                 }
                 let epoch = row.epoch + 1;
+                // How far a dead owner had come is not where the new one stands: others wait for what it says.
+                let stale = crate::rebuild::is_on_bytes(&row.status);
                 tx.execute_raw(sql(
                     "UPDATE source SET epoch = $2, owner_host = $3, owner_pid = $4, owner_started = $5,
-                     lease_until = $6, updated_at = $7 WHERE id = $1",
+                     lease_until = $6, updated_at = $7, status = coalesce($8, status) WHERE id = $1",
                     [
                         id.as_str().into(),
                         epoch.into(),
@@ -55,6 +57,7 @@ impl State {
                         owner.started_at.into(),
                         end_of(ttl).into(),
                         now().into(),
+                        stale.then_some(SourceStatus::Pending.as_str()).into(),
                     ],
                 ))
                 .await?;

@@ -119,14 +119,18 @@ impl Indexer {
 
         // Loading takes more memory for a moment than the loaded model: better now than beside the transcriber.
         self.warm.get_or_init(|| self.embedder.warm_up()).await;
+        let start = if is_given {
+            SourceStatus::Transcribed
+        } else {
+            SourceStatus::Transcribing
+        };
+        self.start_on_bytes(lease, content, start, stages, cancel).await?;
         let parts = if let Some(ready) = recipe.given {
             self.take_given(lease, revision, target, &media, ready, stages)
                 .await?
         } else if let Some(part) = &kept {
             self.take_part(lease, revision, part, stages).await?
         } else {
-            state.set_status(lease, SourceStatus::Transcribing).await?;
-            self.wait_for_equal(content, revision, stages, cancel).await?;
             let transcription = Transcription {
                 state,
                 transcriber: &self.transcriber,
@@ -168,11 +172,13 @@ impl Indexer {
         Ok(outcome(draft, filled, parts).with_transcript(name.or(is_given.then_some(NAMED_BEFORE))))
     }
 
-    /// Waits while another process transcribes the same bytes under another name: its transcripts serve both.
-    async fn wait_for_equal(
+    /// Records with `status` that vendors may be asked, once no other process works on the same bytes under another
+    /// name: its transcripts and vectors serve both.
+    pub(super) async fn start_on_bytes(
         &self,
+        lease: &Lease,
         content: &ContentHash,
-        revision: RevisionId,
+        status: SourceStatus,
         stages: Stages<'_>,
         cancel: &CancellationToken,
     ) -> Result<()> {
@@ -180,13 +186,11 @@ impl Indexer {
         let mut told = false;
         while let Some(owner) = self
             .state
-            .same_bytes_in_work(content, revision, &me, &operation::may_be_alive)
+            .start_on_bytes(lease, content, status, &me, &operation::may_be_alive)
             .await?
         {
             if !told {
-                stages.warn(format!(
-                    "waiting for {owner}, which transcribes the same recording"
-                ));
+                stages.warn(format!("waiting for {owner}, which works on the same recording"));
                 told = true;
             }
             let waited = cancel.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await;

@@ -292,6 +292,8 @@ impl Indexer {
             }
         } else {
             state.copy_parts(lease, live.id, revision).await?;
+            self.start_on_bytes(lease, &live.content, SourceStatus::Transcribed, stages, cancel)
+                .await?;
             let filled = self.fill(draft, live.duration).await?;
             if !publish {
                 state.mark_verified(lease, revision).await?;
