@@ -79,24 +79,29 @@ pub(crate) async fn look(state: &State, found: &Found, config: &Config, force: b
 
 /// Recognises a recording: the same place with the same bytes, an edited file, a moved file, or a new one.
 pub(crate) async fn identify(state: &State, found: &Found, config: &Config, force: bool) -> Result<Identity> {
-    let (known, path, fingerprint) = match look(state, found, config, force).await? {
-        Look::Unchanged(source, reason) => return Ok(Identity::Unchanged(source.id, reason)),
-        Look::Changed {
-            known,
-            path,
-            fingerprint,
-        } => (known, path, fingerprint),
-    };
-    let (source, moved) = match known {
-        Some(source) if source.locator == found.locator => (source, false),
-        Some(source) => {
-            tracing::info!(from = %source.locator, to = %found.locator, "source moved");
-            let moved = state
-                .relocate_source(&source.id, &found.locator, &fingerprint)
-                .await?;
-            (moved, true)
-        }
-        None => (add(state, &found.locator, &fingerprint).await?, false),
+    let (source, moved, path, fingerprint) = loop {
+        let (known, path, fingerprint) = match look(state, found, config, force).await? {
+            Look::Unchanged(source, reason) => return Ok(Identity::Unchanged(source.id, reason)),
+            Look::Changed {
+                known,
+                path,
+                fingerprint,
+            } => (known, path, fingerprint),
+        };
+        let (source, moved) = match known {
+            Some(source) if source.locator == found.locator => (source, false),
+            Some(source) => {
+                let moved = state
+                    .relocate_source(&source.id, &source.locator, &found.locator, &fingerprint)
+                    .await?;
+                // Of two copies of what was moved, one is the source, and the other one saw it go.
+                let Some(moved) = moved else { continue };
+                tracing::info!(from = %source.locator, to = %found.locator, "source moved");
+                (moved, true)
+            }
+            None => (add(state, &found.locator, &fingerprint).await?, false),
+        };
+        break (source, moved, path, fingerprint);
     };
     if !force && is_settled(&source) && is_current(state, &source, &fingerprint.content, config).await? {
         state.touch_source(&source.id, &fingerprint).await?;

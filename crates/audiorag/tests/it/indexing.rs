@@ -301,6 +301,7 @@ async fn another_embedding_model_is_refused_by_index_and_query() {
     assert_eq!(error.kind(), ErrorKind::Config);
 }
 
+/// `mv a b; cp b c`: both find that `a` has gone, and one of them is it.
 #[tokio::test]
 async fn a_store_that_loses_vectors_fails_a_strict_run_and_not_the_old_index() {
     let mut place = Place::new();
