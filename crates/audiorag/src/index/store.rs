@@ -9,6 +9,11 @@ use audiorag_core::{Error, ErrorKind, Result};
 use audiorag_state::{NewChunk, Retirement, State};
 use std::time::Duration;
 
+/// Why a source is left to others in the middle of its vectors.
+const LOST: &str = "the source was deleted or taken over while its vectors were written";
+/// The longest wait before a store is asked for its count again, unless the settings say a longer one.
+const LONGEST_NAP: Duration = Duration::from_secs(30);
+
 /// What a revision's records say about their source.
 #[derive(Clone, Debug)]
 pub(crate) struct SourceFacts {
@@ -94,7 +99,8 @@ pub(crate) async fn verify(
         if found == expected {
             break;
         }
-        tokio::time::sleep(wait).await;
+        tokio::time::sleep(nap).await;
+        nap = nap.saturating_mul(2).min(wait.max(LONGEST_NAP));
         found = store.count(&selector).await?;
     }
     if found == expected {
@@ -128,6 +134,7 @@ pub(crate) async fn retire(
 ) -> Result<()> {
     let mut retired = Retired::default();
     for retirement in state.pending_retirements().await? {
+    let mut nap = wait;
         if retirement.space == *space {
             retire_one(state, store, &retirement, &mut retired).await?;
         }
