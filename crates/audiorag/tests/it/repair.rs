@@ -220,6 +220,14 @@ async fn what_is_in_no_cache_is_computed_with_leave_to_pay_and_nothing_else_is()
     let report = audiorag.repair(FREE).await.unwrap();
     assert!(left(&report).contains(&Problem::EmbeddingsMissing), "{report:?}");
     assert_eq!(paid(&place), before);
+    let capped = RepairOptions {
+        max_cost: audiorag_core::Money::from_usd(1.0),
+        ..PAID
+    };
+    // Of a provider without a price nobody can say what it would cost.
+    let error = audiorag.repair(capped).await.unwrap_err();
+    assert!(error.message().contains("no price is known"), "{error:?}");
+    assert_eq!(paid(&place), before);
     let report = audiorag.repair(PAID).await.unwrap();
     assert_eq!((left(&report), report.computed), (Vec::new(), 2), "{report:?}");
     let batches = place.embedder.batches();
