@@ -149,6 +149,21 @@ impl State {
 
 fn end_of(ttl: Duration) -> i64 {
     now().saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX))
+impl State {
+    /// Whether the source is still the holder's of the lease. Commits check that by themselves; this is for work
+    /// outside of the database.
+    pub async fn holds(&self, lease: &Lease) -> Result<bool> {
+        self.db
+            .explain("look up a claim", async {
+                let row = entity::source::Entity::find_by_id(lease.source_id.as_str())
+                    .one(self.db.reader())
+                    .await?;
+                Ok(row.is_some_and(|row| row.epoch == lease.epoch))
+            })
+            .await
+    }
+}
+
 }
 
 /// Refuses to go on under a lease that was lost. Called inside the transaction that it protects.

@@ -262,7 +262,8 @@ impl Indexer {
             language: facts.language,
             date: draft.media.day(),
         };
-        let writing = upsert(state, &self.store, &facts, &chunks);
+        let space = self.embedder.space();
+        let writing = upsert(state, &self.store, space, lease, &facts, &chunks);
         stages
             .run(Stage::Store, self.within_grace(cancel, writing))
             .await?;
