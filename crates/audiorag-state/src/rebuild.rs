@@ -6,7 +6,7 @@ use crate::db::{commit, now, sql};
 use crate::entity;
 use crate::failpoint::Step;
 use crate::fault::Attempt;
-use crate::ownership::fence;
+use crate::ownership::{fence, runs};
 use crate::records::{Lease, Owner, RevisionRecord, Switch};
 use crate::revision::{BUILDING, LIVE, record, retire, unfinished};
 use crate::source::owner_of;
@@ -180,9 +180,8 @@ impl State {
                     let Some(row) = entity::source::Entity::find_by_id(id).one(&tx).await? else {
                         continue;
                     };
-                    let claimed = row.lease_until.is_some_and(|until| until > now());
                     if let Some(owner) = owner_of(&row)
-                        && claimed
+                        && runs(row.lease_until)
                         && is_on_bytes(&row.status)
                         && owner != *me
                         && is_alive(&owner)
