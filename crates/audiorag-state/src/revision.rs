@@ -218,7 +218,7 @@ impl State {
                     ],
                 ))
                 .await?;
-                tx.commit().await?;
+                commit(tx, Step::RetireStray).await?;
                 Ok(())
             })
             .await
