@@ -251,10 +251,10 @@ settings! {
     RetryMaxWaitSeconds = "retry.max_wait_seconds":
         Kind::Seconds { min: 0.0, max: 3600.0 }, Fallback::Value("30");
 
-    /// Requests to vendors that this process may make in any minute, all stages together.
+    /// Requests to vendors in any minute, of all processes that use this database and all stages together.
     BudgetRequestsPerMinute = "budget.requests_per_minute", also ["AUDIORAG_BUDGET_RPM"]:
         Kind::Integer { min: 1, max: 1_000_000_000 }, Fallback::Unset("no limit");
-    /// Tokens that vendors may read and write for this process in any minute.
+    /// Tokens that vendors may read and write in any minute, for all processes that use this database.
     BudgetTokensPerMinute = "budget.tokens_per_minute", also ["AUDIORAG_BUDGET_TPM"]:
         Kind::Integer { min: 1, max: 1_000_000_000_000 }, Fallback::Unset("no limit");
     /// Seconds of audio that may be sent to vendors in any hour.
