@@ -323,7 +323,7 @@ fn killed_at_any_time_it_goes_on_and_repeats_no_more_than_was_in_flight() {
             most[index] = most[index].max(now);
             lost[index] = lost_so_far;
         }
-        if round % 10 == 0 {
+        if round % 3 == 0 {
             world.sandbox.run(&["doctor", "--deep"]).ok();
         }
         if run.code() == 0 {

@@ -13,6 +13,7 @@
 mod bad_input;
 mod commands;
 mod crash;
+mod database;
 mod hostile;
 mod inputs;
 mod interrupt;

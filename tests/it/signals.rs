@@ -220,23 +220,90 @@ fn three_processes_share_a_folder_and_every_file_is_transcribed_once() {
     );
 }
 
+/// Where two processes meet is a matter of luck, so they meet often.
 #[test]
-fn copies_in_two_processes_are_transcribed_once() {
-    let gate = Gate::on(TRANSCRIBE);
-    let sandbox = gate.vendor.sandbox();
+fn two_processes_share_a_folder_again_and_again_and_nothing_is_done_twice() {
+    const ROUNDS: usize = 20;
+    const FILES: usize = 4;
+    let vendor = Vendor::answering(|_, request| work(request));
+    for round in 1..=ROUNDS {
+        let sandbox = vendor.sandbox();
+        for number in 1..FILES {
+            sandbox.write(format!("talk {number}.wav"), variant(number as u16).to_wav());
+        }
+        let running = [(); 2].map(|()| sandbox.start(&["index", "--json", "."]));
+        let mut transcribed = 0;
+        for run in running {
+            let run = run.wait().ok();
+            assert_eq!(count(&run.summary()["failed"]), 0, "round {round}: {run:?}");
+            transcribed += parts(&run).0;
+        }
+        assert_eq!(transcribed, FILES as u64, "round {round}");
+        assert_eq!(vendor.count(TRANSCRIBE), round * FILES, "round {round}");
+        let list = sandbox.run(&["list", "--json"]).ok().json();
+        let sources = list["sources"].as_array().unwrap();
+        assert_eq!(sources.len(), FILES, "round {round}");
+        assert!(
+            sources.iter().all(|source| source["status"] == "completed"),
+            "round {round}: {list}"
+        );
+        sandbox.run(&["doctor", "--deep"]).ok();
+    }
+}
+
+#[test]
+fn copies_in_two_processes_are_transcribed_and_embedded_once() {
+    for path in [TRANSCRIBE, EMBED] {
+        let gate = Gate::on(path);
+        let sandbox = gate.vendor.sandbox();
+        sandbox.write("copy.wav", short().to_wav());
+        let first = sandbox.start(&["index", "--json", "talk.wav"]);
+        gate.reached();
+        let second = sandbox.start(&["index", "--json", "copy.wav"]);
+        let told = second.wait_for_line(|line| line.contains("waiting for") || line.contains("\"summary\""));
+        assert!(
+            told.contains(&format!("waiting for pid {}", first.id())),
+            "{told}"
+        );
+        gate.open();
+        assert_eq!(parts(&first.wait().ok()), (1, 0));
+        assert_eq!(parts(&second.wait().ok()), (0, 1));
+        assert_eq!(gate.vendor.count(TRANSCRIBE), 1, "{path}");
+        assert_eq!(gate.vendor.count(EMBED), 1, "{path}");
+    }
+}
+
+#[test]
+fn copies_that_two_processes_embed_anew_are_embedded_once() {
+    let gated = Arc::new(AtomicBool::new(false));
+    let (tell, arrived) = mpsc::channel();
+    let (open, opened) = mpsc::channel::<()>();
+    let opened = Mutex::new(opened);
+    let vendor = Vendor::answering({
+        let gated = Arc::clone(&gated);
+        move |_, request| {
+            if request.path() == EMBED && gated.swap(false, Ordering::SeqCst) {
+                let _ = tell.send(());
+                let _ = tokio::task::block_in_place(|| opened.lock().unwrap().recv_timeout(PATIENCE));
+            }
+            work(request)
+        }
+    });
+    let mut sandbox = vendor.sandbox();
     sandbox.write("copy.wav", short().to_wav());
-    let first = sandbox.start(&["index", "--json", "talk.wav"]);
-    gate.reached();
-    let second = sandbox.start(&["index", "--json", "copy.wav"]);
-    let told = second.wait_for_line(|line| line.contains("\"warning\""));
-    assert!(
-        told.contains(&format!("waiting for pid {}", first.id())),
-        "{told}"
-    );
-    gate.open();
-    assert_eq!(parts(&first.wait().ok()), (1, 0));
-    assert_eq!(parts(&second.wait().ok()), (0, 1));
-    assert_eq!(gate.vendor.count(TRANSCRIBE), 1);
+    sandbox.set("AUDIORAG_INDEX_SOURCE_CONCURRENCY", "1");
+    sandbox.run(&["index", "--json", "."]).ok();
+    let before = vendor.count(EMBED);
+    sandbox.set("AUDIORAG_EMBEDDING_DIMENSIONS", "1024");
+    gated.store(true, Ordering::SeqCst);
+    let first = sandbox.start(&["reindex", "--all", "--reembed", "--json", "--yes"]);
+    arrived.recv_timeout(PATIENCE).unwrap();
+    let second = sandbox.start(&["reindex", "--all", "--reembed", "--json", "--yes"]);
+    second.wait_for_line(|line| line.contains("waiting for") || line.contains("\"summary\""));
+    let _ = open.send(());
+    first.wait();
+    second.wait();
+    assert_eq!(vendor.count(EMBED), before + 1);
 }
 
 #[test]

@@ -71,10 +71,13 @@ pub(crate) fn work(request: &Request) -> Reply {
                 Value::Array(texts) => texts.iter().filter_map(Value::as_str).collect(),
                 text => text.as_str().into_iter().collect(),
             };
+            let dimensions = body["dimensions"]
+                .as_u64()
+                .map_or(DIMENSIONS, |number| number as usize);
             let data: Vec<Value> = texts
                 .iter()
                 .enumerate()
-                .map(|(index, text)| json!({"object": "embedding", "index": index, "embedding": bag_of_words(text)}))
+                .map(|(index, text)| json!({"object": "embedding", "index": index, "embedding": bag_of_words(text, dimensions)}))
                 .collect();
             let tokens = texts.len() * 10;
             Reply::json(
@@ -116,8 +119,8 @@ pub(crate) fn work(request: &Request) -> Reply {
 }
 
 /// Texts with words in common are near each other.
-fn bag_of_words(text: &str) -> Vec<f32> {
-    let mut vector = vec![0.0; DIMENSIONS];
+fn bag_of_words(text: &str, dimensions: usize) -> Vec<f32> {
+    let mut vector = vec![0.0; dimensions];
     for word in text
         .to_lowercase()
         .split(|letter: char| !letter.is_alphanumeric())
@@ -125,7 +128,7 @@ fn bag_of_words(text: &str) -> Vec<f32> {
         let slot = word.bytes().fold(7_usize, |hash, byte| {
             hash.wrapping_mul(31).wrapping_add(byte.into())
         });
-        vector[slot % DIMENSIONS] += 1.0;
+        vector[slot % dimensions] += 1.0;
     }
     vector
 }

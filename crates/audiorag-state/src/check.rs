@@ -7,6 +7,7 @@
 use crate::db::{now, sql};
 use crate::fault::Attempt;
 use crate::finding::{Finding, Problem};
+use crate::ownership::runs;
 use crate::records::Owner;
 use crate::source::owner_of;
 use crate::{State, entity};
@@ -436,10 +437,7 @@ pub(crate) async fn dead_claims(
     let claimed = entity::source::Entity::find().filter(any).all(connection).await?;
     Ok(claimed
         .into_iter()
-        .filter(|row| {
-            let runs = row.lease_until.is_some_and(|until| until > now());
-            !runs || owner_of(row).is_none_or(|owner| !is_alive(&owner))
-        })
+        .filter(|row| !runs(row.lease_until) || owner_of(row).is_none_or(|owner| !is_alive(&owner)))
         .collect())
 }
 

@@ -97,6 +97,8 @@ steps! {
     DeleteThread = "state.delete_thread",
     /// A call: removing records from the vector store.
     Delete = "delete",
+    /// A commit of [`State::retire_stray`](crate::State::retire_stray).
+    RetireStray = "state.retire_stray",
     /// A commit of the embedded vector store's delete.
     DeleteVectors = "state.delete_vectors",
     /// A commit of [`State::finish_retirement`](crate::State::finish_retirement).

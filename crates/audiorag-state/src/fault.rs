@@ -110,7 +110,8 @@ fn explain(error: &DbErr, action: &str, path: &Path) -> Error {
     };
     match code & 0xff {
         5 | 6 => Error::state(format!(
-            "cannot {action}: {place}: database is locked by another process"
+            "cannot {action}: {place}: database is locked by another process{}",
+            holder(path).map_or_else(String::new, |holder| format!(", {holder}"))
         ))
         .with_hint("wait for the other process to finish, or stop it"),
         13 => Error::state(format!("cannot {action}: no space left for {place}")).with_hint(
@@ -136,6 +137,47 @@ fn explain(error: &DbErr, action: &str, path: &Path) -> Error {
         _ => Error::state(format!("cannot {action} in {place}: {}", detail(error))),
     }
     .with_context("code", code)
+}
+
+/// The byte of the index of the journal that whoever writes has locked
+/// (<https://www.sqlite.org/walformat.html#locks>).
+const WRITER: u64 = 120;
+
+/// Who has the database locked, where the system tells: Linux, in `/proc/locks` (proc_locks(5)), of the processes that
+/// can be seen from here.
+fn holder(path: &Path) -> Option<String> {
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let index = inode(&crate::db::beside(path, "-shm"))?;
+    let pid = locks.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [_, "POSIX", _, "WRITE", pid, file, first, last] = fields[..] else {
+            return None;
+        };
+        let number: u64 = file.rsplit(':').next()?.parse().ok()?;
+        let first: u64 = first.parse().ok()?;
+        let covers = first <= WRITER && last.parse().map_or(last == "EOF", |last: u64| WRITER <= last);
+        (number == index && covers)
+            .then(|| pid.parse::<u32>().ok())
+            .flatten()
+    })?;
+    if pid == 0 || pid == std::process::id() {
+        return None;
+    }
+    Some(match std::fs::read_to_string(format!("/proc/{pid}/comm")) {
+        Ok(name) => format!("pid {pid} ({})", name.trim()),
+        Err(_) => format!("pid {pid}"),
+    })
+}
+
+#[cfg(unix)]
+fn inode(path: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).ok().map(|file| file.ino())
+}
+
+#[cfg(not(unix))]
+fn inode(_: &Path) -> Option<u64> {
+    None
 }
 
 #[cfg(test)]

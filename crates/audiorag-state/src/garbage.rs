@@ -153,7 +153,7 @@ async fn abandoned(
         let Some(source) = entity::source::Entity::find_by_id(source).one(connection).await? else {
             continue;
         };
-        let claimed = source.lease_until.is_some_and(|until| until > crate::db::now())
+        let claimed = crate::ownership::runs(source.lease_until)
             && owner_of(&source).is_some_and(|owner| is_alive(&owner));
         if !claimed {
             found.push(RevisionId(row.try_get_by_index(0)?));

@@ -16,8 +16,11 @@ use audiorag_core::{Error, Result, Stage};
 use sea_orm::{ConnectionTrait, EntityTrait as _};
 use std::time::Duration;
 
+/// The longest lease that is given.
+const LONGEST: Duration = Duration::from_hours(1);
+
 impl State {
-    /// Asks for the right to work on a source for `ttl`. It is granted when nobody holds it, when the claim of
+    /// Asks for the right to work on a source for `ttl`, an hour at most. It is granted when nobody holds it, when the claim of
     /// its holder has run out, when the holder is the caller itself, and when `is_alive` says that the holder is
     /// gone.
     ///
@@ -38,15 +41,16 @@ impl State {
                     .await?
                     .ok_or_else(gone)?;
                 if let Some(holder) = owner_of(&row) {
-                    let runs = row.lease_until.is_some_and(|until| until > now());
-                    if runs && holder != *owner && is_alive(&holder) {
+                    if runs(row.lease_until) && holder != *owner && is_alive(&holder) {
                         return Ok(Claim::Busy(holder));
                     }
                 }
                 let epoch = row.epoch + 1;
+                // How far a dead owner had come is not where the new one stands: others wait for what it says.
+                let stale = crate::rebuild::is_on_bytes(&row.status);
                 tx.execute_raw(sql(
                     "UPDATE source SET epoch = $2, owner_host = $3, owner_pid = $4, owner_started = $5,
-                     lease_until = $6, updated_at = $7 WHERE id = $1",
+                     lease_until = $6, updated_at = $7, status = coalesce($8, status) WHERE id = $1",
                     [
                         id.as_str().into(),
                         epoch.into(),
@@ -55,6 +59,7 @@ impl State {
                         owner.started_at.into(),
                         end_of(ttl).into(),
                         now().into(),
+                        stale.then_some(SourceStatus::Pending.as_str()).into(),
                     ],
                 ))
                 .await?;
@@ -144,8 +149,30 @@ impl State {
     }
 }
 
+impl State {
+    /// Whether the source is still the holder's of the lease. Commits check that by themselves; this is for work
+    /// outside of the database.
+    pub async fn holds(&self, lease: &Lease) -> Result<bool> {
+        self.db
+            .explain("look up a claim", async {
+                let row = entity::source::Entity::find_by_id(lease.source_id.as_str())
+                    .one(self.db.reader())
+                    .await?;
+                Ok(row.is_some_and(|row| row.epoch == lease.epoch))
+            })
+            .await
+    }
+}
+
 fn end_of(ttl: Duration) -> i64 {
-    now().saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX))
+    now().saturating_add(i64::try_from(ttl.min(LONGEST).as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Whether a lease has not ended. One that has longer to run than any is given was written before the clock was set
+/// back, and would lock the source for as long as that.
+pub(crate) fn runs(lease_until: Option<i64>) -> bool {
+    let left = lease_until.map_or(0, |until| until.saturating_sub(now()));
+    left > 0 && u128::try_from(left).is_ok_and(|left| left <= LONGEST.as_millis())
 }
 
 /// Refuses to go on under a lease that was lost. Called inside the transaction that it protects.

@@ -6,7 +6,7 @@ use crate::db::{commit, now, sql};
 use crate::entity;
 use crate::failpoint::Step;
 use crate::fault::Attempt;
-use crate::ownership::fence;
+use crate::ownership::{fence, runs};
 use crate::records::{Lease, Owner, RevisionRecord, Switch};
 use crate::revision::{BUILDING, LIVE, record, retire, unfinished};
 use crate::source::owner_of;
@@ -18,17 +18,23 @@ use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _,
     QueryOrder as _,
 };
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-/// Statuses of a source whose parts are all transcribed.
-const PAST_TRANSCRIPTION: [SourceStatus; 5] = [
+/// Statuses of a source for whose bytes vendors may be asked, from [`State::start_on_bytes`] to the end of the claim.
+const ON_BYTES: [SourceStatus; 6] = [
+    SourceStatus::Transcribing,
     SourceStatus::Transcribed,
     SourceStatus::Chunking,
     SourceStatus::Chunked,
     SourceStatus::Embedding,
     SourceStatus::Embedded,
 ];
+
+/// Whether a source with this status, in somebody's hands, is past [`State::start_on_bytes`].
+pub(crate) fn is_on_bytes(status: &str) -> bool {
+    SourceStatus::parse(status).is_some_and(|status| ON_BYTES.contains(&status))
+}
 
 impl State {
     /// Gives an unfinished revision the parts of another one of the same source, in place of those it had.
@@ -142,47 +148,53 @@ impl State {
             .await
     }
 
-    /// Who transcribes the same bytes for another source, having begun before `revision` was. Waiting for them is
-    /// cheaper than doing the same beside them; as only the later one waits, nobody waits in a circle.
-    pub async fn same_bytes_in_work(
+    /// Records with `status` that vendors may be asked for what is made of `content`, unless another living process
+    /// does that for another source: then says who, and nothing is recorded. Waiting for them is cheaper than paying
+    /// for the same beside them. It ends when they publish, or give their source back or die.
+    ///
+    /// Looking and recording are one transaction, so that of two processes one always goes on; and whoever went on
+    /// waits for nobody, so that nobody waits in a circle.
+    ///
+    /// # Errors
+    /// [`Cancelled`](audiorag_core::ErrorKind::Cancelled) when the lease was lost.
+    pub async fn start_on_bytes(
         &self,
+        lease: &Lease,
         content: &ContentHash,
-        revision: RevisionId,
+        status: SourceStatus,
         me: &Owner,
         is_alive: &(dyn Fn(&Owner) -> bool + Sync),
     ) -> Result<Option<Owner>> {
         self.db
             .explain("look up equal recordings", async {
-                let reader = self.db.reader();
+                let tx = self.db.begin().await?;
+                fence(&tx, lease).await?;
                 let rows = entity::revision::Entity::find()
                     .filter(entity::revision::Column::State.eq(BUILDING))
                     .filter(entity::revision::Column::ContentHash.eq(content.as_str()))
-                    .all(reader)
+                    .filter(entity::revision::Column::SourceId.ne(lease.source_id.as_str()))
+                    .all(&tx)
                     .await?;
-                // Of several of one source the last one is worked on. If an older one beside it counted, two owners
-                // could wait for each other.
-                let mut last: BTreeMap<String, i64> = BTreeMap::new();
-                for row in rows {
-                    let id = last.entry(row.source_id).or_default();
-                    *id = row.id.max(*id);
-                }
-                let earlier = last.into_iter().filter(|(_, id)| *id < revision.0);
-                for (id, _) in earlier {
-                    let Some(row) = entity::source::Entity::find_by_id(id).one(reader).await? else {
+                let others: BTreeSet<String> = rows.into_iter().map(|row| row.source_id).collect();
+                for id in others {
+                    let Some(row) = entity::source::Entity::find_by_id(id).one(&tx).await? else {
                         continue;
                     };
-                    let done = SourceStatus::parse(&row.status)
-                        .is_some_and(|status| PAST_TRANSCRIPTION.contains(&status));
-                    let claimed = row.lease_until.is_some_and(|until| until > now());
                     if let Some(owner) = owner_of(&row)
-                        && claimed
-                        && !done
+                        && runs(row.lease_until)
+                        && is_on_bytes(&row.status)
                         && owner != *me
                         && is_alive(&owner)
                     {
                         return Ok(Some(owner));
                     }
                 }
+                tx.execute_raw(sql(
+                    "UPDATE source SET status = $2 WHERE id = $1",
+                    [lease.source_id.as_str().into(), status.as_str().into()],
+                ))
+                .await?;
+                commit(tx, Step::SetStatus).await?;
                 Ok(None)
             })
             .await

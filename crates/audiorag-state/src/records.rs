@@ -71,7 +71,8 @@ pub struct Failure {
 /// A process that works on a source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
-    /// The machine.
+    /// Where its process number means something: the name of the machine and, after a `/`, whatever else tells apart
+    /// two places of that name.
     pub host: String,
     /// The process on that machine.
     pub pid: u32,
@@ -82,7 +83,8 @@ pub struct Owner {
 /// As in "in progress by pid 12 on HOST".
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pid {} on {}", self.pid, self.host)
+        let name = self.host.split('/').next().unwrap_or_default();
+        write!(f, "pid {} on {name}", self.pid)
     }
 }
 

@@ -195,6 +195,35 @@ impl State {
             .await
     }
 
+    /// Puts a revision into [`pending_retirements`](Self::pending_retirements) whose vectors may have reached the store
+    /// after its source was deleted or taken over, when nobody deletes them any more. One that is live or being built
+    /// is left alone: its vectors belong there.
+    pub async fn retire_stray(&self, stray: &Retirement) -> Result<()> {
+        self.db
+            .explain("retire a revision", async {
+                let tx = self.db.begin().await?;
+                let space_id = space::number(&tx, &stray.space).await?;
+                tx.execute_raw(sql(
+                    "INSERT INTO retirement (revision_id, source_id, space_id, created_at)
+                     SELECT $1, $2, $3, $4 WHERE NOT EXISTS
+                         (SELECT 1 FROM revision WHERE id = $1 AND state IN ($5, $6))
+                     ON CONFLICT (revision_id) DO NOTHING",
+                    [
+                        stray.revision.0.into(),
+                        stray.source_id.as_str().into(),
+                        space_id.into(),
+                        now().into(),
+                        BUILDING.into(),
+                        LIVE.into(),
+                    ],
+                ))
+                .await?;
+                commit(tx, Step::RetireStray).await?;
+                Ok(())
+            })
+            .await
+    }
+
     /// Forgets a retired revision, its chunks and its parts, once its vectors are deleted. Doing it again is
     /// `Ok`; a revision that is live or being built is never touched.
     pub async fn finish_retirement(&self, retirement: &Retirement) -> Result<()> {

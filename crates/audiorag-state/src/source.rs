@@ -163,7 +163,8 @@ impl State {
             .await
     }
 
-    /// Records that a recording was moved: the source keeps its id, history and revisions.
+    /// Records that a recording was moved: the source keeps its id, history and revisions. `None` when it is not at
+    /// `from` any more, because somebody else has moved it meanwhile: then nothing is changed.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) for an unknown source, [`State`](ErrorKind::State) when another source
@@ -171,14 +172,16 @@ impl State {
     pub async fn relocate_source(
         &self,
         id: &SourceId,
+        from: &Locator,
         locator: &Locator,
         fingerprint: &Fingerprint,
-    ) -> Result<SourceRecord> {
+    ) -> Result<Option<SourceRecord>> {
         self.db
             .explain("record a move", async {
                 let tx = self.db.begin().await?;
                 let before = by_id(&tx, id).await?.ok_or_else(gone)?;
                 let update = update_fingerprint(id, fingerprint)
+                    .filter(Column::Locator.eq(from.to_uri()))
                     .col_expr(Column::Locator, Expr::value(locator.to_uri()));
                 // A title that was only the old file name follows the new one.
                 let update = if before.title == before.locator.default_title() {
@@ -186,7 +189,7 @@ impl State {
                 } else {
                     update
                 };
-                match update.exec(&tx).await.map_err(Fault::from) {
+                let updated = match update.exec(&tx).await.map_err(Fault::from) {
                     Err(fault) if fault.is_duplicate() => {
                         return Err(Error::state(format!("another source is at {locator} already"))
                             .with_hint("delete one of the two with 'audiorag delete'")
@@ -194,9 +197,12 @@ impl State {
                     }
                     other => other?,
                 };
+                if updated.rows_affected == 0 {
+                    return Ok(None);
+                }
                 let record = by_id(&tx, id).await?.ok_or_else(gone)?;
                 commit(tx, Step::RelocateSource).await?;
-                Ok(record)
+                Ok(Some(record))
             })
             .await
     }

@@ -27,7 +27,7 @@ pub use discover::{Input, Selection};
 pub use event::{
     FailedSource, IndexEvent, IndexObserver, IndexReport, IndexedSource, SkippedSource, SourceOutcome,
 };
-pub(crate) use identify::blocking;
+pub(crate) use identify::{blocking, blocking_until};
 pub use plan::{IndexPlan, PlannedCalls, PlannedSource};
 pub use reindex::{Reindex, ReindexOptions, ReindexPlan, ReindexedSource};
 pub(crate) use store::{Verification, retire_everywhere};
@@ -188,8 +188,9 @@ impl Indexer {
     ) -> Result<IndexReport> {
         let space = self.embedder.space();
         refuse_other_spaces(&self.state, &space.fingerprint()).await?;
-        self.store.prepare(space).await?;
-        retire_everywhere(&self.state, &self.store, Some(space)).await?;
+        self.within_grace(cancel, self.store.prepare(space)).await?;
+        let retiring = retire_everywhere(&self.state, &self.store, Some(space));
+        self.within_grace(cancel, retiring).await?;
         let found = self.discover(inputs, selection, options, cancel).await?;
         given::refuse_several(options, found.len())?;
         observer.event(IndexEvent::Discovered { sources: found.len() });
@@ -212,7 +213,7 @@ impl Indexer {
             latest: options.latest,
         };
         let of_folders = selection.clone();
-        let named = blocking(move || Ok(discover::discover(&inputs, &of_folders))).await?;
+        let named = blocking_until(cancel, move || Ok(discover::discover(&inputs, &of_folders))).await?;
         let mut found = Vec::with_capacity(named.len());
         for item in named {
             let url = item.as_ref().ok().and_then(Found::url).map(str::to_owned);
@@ -380,7 +381,7 @@ impl Indexer {
         let identity = stages
             .run(
                 Stage::Probe,
-                identify::identify(&self.state, found, &config, options.force),
+                identify::identify(&self.state, found, &config, options.force, cancel),
             )
             .await?;
         let target = match identity {

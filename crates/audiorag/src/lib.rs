@@ -380,12 +380,20 @@ impl AudioRag {
     /// [`pay`](doctor::RepairOptions::pay) no vendor that costs money is called.
     ///
     /// # Errors
-    /// [`State`](ErrorKind::State) when the database cannot be written, and failures of the vector store.
+    /// [`State`](ErrorKind::State) when the database cannot be written, [`Config`](ErrorKind::Config) when it may pay
+    /// up to a cap and no price is known of a model, and failures of the vector store.
     pub async fn repair(&self, options: doctor::RepairOptions) -> Result<doctor::RepairReport> {
         let operation_id = operation::new_operation_id();
         let span = tracing::info_span!("repair", operation_id = %operation_id);
         let cap = options.max_cost.or(self.settings.budget.per_run);
         let run = Run::new(operation_id, cap);
+        let pays = options.pay && !options.dry_run && run.is_capped();
+        // A provider that cannot be made is not called either.
+        if pays && let Ok(embedder) = self.registry.embedder(Purpose::Bulk) {
+            let transcriber = self.registry.transcriber().ok();
+            let hears = transcriber.as_ref().map(|transcriber| transcriber.info());
+            self.registry.refuse_unpriced(hears, embedder.info())?;
+        }
         operation::caught(doctor::repair::run(self, run, options))
             .instrument(span)
             .await

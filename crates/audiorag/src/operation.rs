@@ -41,20 +41,101 @@ pub(crate) fn random_delimiter() -> String {
 pub fn this_process() -> Owner {
     let pid = std::process::id();
     Owner {
-        host: gethostname::gethostname().to_string_lossy().into_owned(),
+        host: Place::here().to_string(),
         pid,
         started_at: started_at(pid).unwrap_or_default(),
     }
 }
 
+/// Where process numbers mean the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    /// The name of the machine, or of the container.
+    host: String,
+    /// Of which start of which kernel, and in which of its namespaces: containers may share a name. Absent where the
+    /// system does not tell, and in what earlier versions of this program wrote.
+    kernel: Option<(String, String)>,
+}
+
+/// The namespace of processes that a kernel starts with. What begins with another number is a container.
+const FIRST_NAMESPACE: &str = "4026531836";
+
+impl Place {
+    /// Where this process is.
+    fn here() -> Self {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+        // As in `pid:[4026531836]`.
+        let namespace = std::fs::read_link("/proc/self/ns/pid").ok();
+        let digits = |link: std::path::PathBuf| -> String {
+            let text = link.to_string_lossy();
+            text.chars().filter(char::is_ascii_digit).collect()
+        };
+        Self {
+            host: gethostname::gethostname().to_string_lossy().into_owned(),
+            kernel: boot.map(|boot| boot.trim().to_owned()).zip(namespace.map(digits)),
+        }
+    }
+
+    fn parse(text: &str) -> Self {
+        let mut fields = text.split('/').map(str::to_owned);
+        Self {
+            host: fields.next().unwrap_or_default(),
+            kernel: fields.next().zip(fields.next()),
+        }
+    }
+
+    /// What can be said here about the processes of `other`.
+    fn knows(&self, other: &Self) -> Knowledge {
+        if self.host != other.host {
+            return Knowledge::Nothing;
+        }
+        match (&self.kernel, &other.kernel) {
+            (Some((boot, namespace)), Some((its_boot, its_namespace))) => {
+                let outside = [namespace, its_namespace]
+                    .iter()
+                    .all(|name| *name == FIRST_NAMESPACE);
+                match (boot == its_boot, namespace == its_namespace) {
+                    (true, true) => Knowledge::All,
+                    // The same machine, not a container of that name on another one: it was started anew.
+                    (false, _) if outside => Knowledge::Gone,
+                    _ => Knowledge::Nothing,
+                }
+            }
+            _ => Knowledge::All,
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.host)?;
+        if let Some((boot, namespace)) = &self.kernel {
+            write!(f, "/{boot}/{namespace}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What is known of the processes of a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Knowledge {
+    /// Their numbers are those of the processes here.
+    All,
+    /// They ended when the machine did.
+    Gone,
+    Nothing,
+}
+
 /// Whether an owner may still be at work.
 ///
-/// One on another host is given the benefit of the doubt: its lease decides. One on this host is alive when a
-/// process of its number exists and, where the system tells, began when the owner says it did, so that a
+/// One on another host or in another container is given the benefit of the doubt: its lease decides. One here is alive
+/// when a process of its number exists and, where the system tells, began when the owner says it did, so that a
 /// recycled process number does not keep a dead owner's claim alive.
 pub fn may_be_alive(owner: &Owner) -> bool {
-    if owner.host != gethostname::gethostname().to_string_lossy() {
-        return true;
+    match Place::here().knows(&Place::parse(&owner.host)) {
+        Knowledge::Nothing => return true,
+        Knowledge::Gone => return false,
+        Knowledge::All => {}
     }
     let Some(pid) = i32::try_from(owner.pid)
         .ok()
@@ -112,6 +193,44 @@ mod tests {
             pid: 1,
             ..me
         }));
+    }
+
+    #[test]
+    fn processes_of_another_container_are_not_taken_for_dead_and_those_before_a_restart_are() {
+        let place = |text: &str| Place::parse(text);
+        let here = place("a/boot-1/4026532222");
+        assert_eq!(Place::parse(&here.to_string()), here);
+        for (there, known) in [
+            ("a/boot-1/4026532222", Knowledge::All),
+            // Containers of one name, here and on another machine.
+            ("a/boot-1/4026533333", Knowledge::Nothing),
+            ("a/boot-2/4026532222", Knowledge::Nothing),
+            ("a/boot-2/4026533333", Knowledge::Nothing),
+            ("b/boot-1/4026532222", Knowledge::Nothing),
+            // As earlier versions wrote it.
+            ("a", Knowledge::All),
+            ("b", Knowledge::Nothing),
+        ] {
+            assert_eq!(here.knows(&place(there)), known, "{there}");
+        }
+        let machine = place("a/boot-2/4026531836");
+        assert_eq!(machine.knows(&place("a/boot-1/4026531836")), Knowledge::Gone);
+        assert_eq!(machine.knows(&here), Knowledge::Nothing);
+        let me = this_process();
+        if let Some((boot, _)) = Place::here().kernel {
+            let name = Place::here().host;
+            assert!(may_be_alive(&Owner {
+                host: format!("{name}/{boot}/7"),
+                pid: 999_999_999,
+                ..me.clone()
+            }));
+            assert!(!may_be_alive(&Owner {
+                host: name,
+                pid: 999_999_999,
+                ..me.clone()
+            }));
+        }
+        assert!(!me.to_string().contains('/'), "{me}");
     }
 
     #[test]

@@ -12,7 +12,12 @@ use crate::fault::{Attempt, Fault};
 use audiorag_core::{Error, Result};
 use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait as _, QueryOrder as _};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, seaql_migrations};
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A copy that was not written to for so long is nobody's any more.
+const UNFINISHED: Duration = Duration::from_mins(10);
 
 /// A list of migrations, oldest first.
 pub(crate) trait Plan: MigratorTrait {
@@ -38,7 +43,7 @@ impl MigratorTrait for Released {
 
 impl Plan for Released {
     fn rewriting() -> &'static [&'static str] {
-        &[]
+        &["m20261128_000006_index_sounds"]
     }
 }
 
@@ -124,7 +129,7 @@ async fn roll_back_on<P: Plan>(connection: &DatabaseConnection, path: &Path, ste
     let status = check_plan::<P>(connection, path).await?;
     let attempt = async {
         if let Some(version) = status.current() {
-            copy(connection, path, version).await?;
+            copy::<P>(connection, path, version).await?;
         }
         let transaction = db::begin_immediate(connection).await?;
         P::down(&transaction, Some(steps)).await?;
@@ -153,13 +158,22 @@ async fn apply<P: Plan>(connection: &DatabaseConnection, path: &Path) -> Result<
             .pending
             .iter()
             .any(|name| P::rewriting().contains(&name.as_str()));
-        if let Some(version) = status.current().filter(|_| rewrites) {
-            copy(connection, path, version).await?;
+        let copied = match status.current().filter(|_| rewrites) {
+            Some(version) => copy::<P>(connection, path, version).await?,
+            None => None,
+        };
+        let updated = async {
+            let transaction = db::begin_immediate(connection).await?;
+            P::up(&transaction, None).await?;
+            transaction.commit().await?;
+            Ok(())
+        };
+        let updated: Attempt<()> = updated.await;
+        if let (Err(_), Some(copied)) = (&updated, copied) {
+            // The database is as it was. Otherwise each attempt would leave another copy of it.
+            let _ = std::fs::remove_file(copied);
         }
-        let transaction = db::begin_immediate(connection).await?;
-        P::up(&transaction, None).await?;
-        transaction.commit().await?;
-        Ok(())
+        updated
     };
     attempt
         .await
@@ -235,13 +249,16 @@ fn status_of<P: Plan>(applied: &[String]) -> SchemaStatus {
     SchemaStatus { steps, pending }
 }
 
-/// Copies the database to `<file>.backup-<version>`. A copy of that version is kept when it is there already:
-/// another process made it a moment ago, or an earlier attempt was interrupted.
-async fn copy(connection: &DatabaseConnection, path: &Path, version: &str) -> Attempt<()> {
-    let target = beside(path, &format!(".backup-{version}"));
-    if target.exists() {
-        return Ok(());
-    }
+/// Copies the database to `<file>.backup-<version>`, or, where earlier copies of that version are, to the first free
+/// of `<file>.backup-<version>.2`, `.3` and so on: what an earlier copy holds is nowhere else any more.
+///
+/// Returns where the copy is, or nothing when another process has changed the schema meanwhile: it made its copy.
+async fn copy<P: Plan>(
+    connection: &DatabaseConnection,
+    path: &Path,
+    version: &str,
+) -> Attempt<Option<PathBuf>> {
+    remove_unfinished_copies(path);
     let temporary = beside(path, &format!(".backup-{version}.{}.tmp", std::process::id()));
     let _ = std::fs::remove_file(&temporary);
     let Some(name) = temporary.to_str() else {
@@ -255,12 +272,79 @@ async fn copy(connection: &DatabaseConnection, path: &Path, version: &str) -> At
     connection
         .execute_raw(sql("VACUUM INTO $1", [name.into()]))
         .await?;
-    let kept = restrict(&temporary).and_then(|()| std::fs::rename(&temporary, &target));
-    kept.map_err(|error| {
-        Error::state(format!("cannot keep a copy at {}: {error}", target.display()))
+    let options = StateOptions::new(&temporary);
+    let copied = db::connect(&options, 1, |options| options.read_only(true).immutable(true)).await?;
+    let status = check_plan::<P>(&copied, &temporary).await;
+    let _ = copied.close().await;
+    if status?.current() != Some(version) {
+        let _ = std::fs::remove_file(&temporary);
+        return Ok(None);
+    }
+    match restrict(&temporary).and_then(|()| keep(&temporary, path, version)) {
+        Ok(target) => Ok(Some(target)),
+        Err(error) => {
+            let _ = std::fs::remove_file(&temporary);
+            Err(Error::state(format!(
+                "cannot keep a copy of {} beside it: {error}",
+                path.display()
+            ))
             .with_cause(error)
-            .into()
-    })
+            .into())
+        }
+    }
+}
+
+/// Gives a finished copy the first free name.
+fn keep(temporary: &Path, path: &Path, version: &str) -> std::io::Result<PathBuf> {
+    let mut number = 1_u32;
+    loop {
+        let suffix = match number {
+            1 => String::new(),
+            number => format!(".{number}"),
+        };
+        let target = beside(path, &format!(".backup-{version}{suffix}"));
+        // A new name for the file, not a rename, which would replace what another process kept a moment ago.
+        match std::fs::hard_link(temporary, &target) {
+            Ok(()) => {
+                let _ = std::fs::remove_file(temporary);
+                return Ok(target);
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+            // Some file systems know no second names.
+            Err(_) if !target.exists() => return std::fs::rename(temporary, &target).map(|()| target),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Removes what is left of copies whose process was killed: a copy that is being made is written to all the time.
+fn remove_unfinished_copies(path: &Path) {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
+    else {
+        return;
+    };
+    let directory = if directory.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        directory
+    };
+    let begins = format!("{name}.backup-");
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let is_copy = name
+            .to_str()
+            .is_some_and(|name| name.starts_with(&begins) && name.ends_with(".tmp"));
+        let is_left = entry.metadata().is_ok_and(|file| {
+            file.modified()
+                .is_ok_and(|written| written.elapsed().is_ok_and(|age| age > UNFINISHED))
+        });
+        if is_copy && is_left {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Makes a copy readable by its owner alone, as the database is, and durable.

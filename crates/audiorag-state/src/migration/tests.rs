@@ -41,7 +41,7 @@ async fn run(options: &StateOptions, statement: &str) {
     connection.close().await.unwrap();
 }
 
-/// The newest released version rewrites nothing; this one pretends to.
+/// A version that rewrites what is stored.
 struct Rewriting;
 
 struct NextMigration;
@@ -197,6 +197,64 @@ async fn a_rewriting_migration_leaves_a_copy() {
     assert!(State::open(options).await.is_ok());
 }
 
+/// The titles in a copy.
+async fn titles(path: PathBuf) -> Vec<String> {
+    let options = StateOptions {
+        read_only: true,
+        ..StateOptions::new(path)
+    };
+    let state = State::open(options).await.unwrap();
+    let sources = state.list_sources().await.unwrap();
+    state.close().await;
+    sources.into_iter().map(|source| source.title).collect()
+}
+
+#[tokio::test]
+async fn every_rollback_makes_a_copy_of_its_own_and_clears_what_a_killed_one_left() {
+    let (directory, options) = scratch();
+    let place = |name: &str| directory.path().join(format!("state.db.backup-{NEWEST}{name}"));
+    let killed = place(".999999999.tmp");
+    std::fs::write(&killed, b"half a copy").unwrap();
+    let long_ago = std::time::SystemTime::now() - UNFINISHED * 2;
+    std::fs::File::open(&killed)
+        .unwrap()
+        .set_modified(long_ago)
+        .unwrap();
+    for number in 1..=3 {
+        let state = State::open(options.clone()).await.unwrap();
+        let new = crate::NewSource {
+            locator: audiorag_core::Locator::File(PathBuf::from(format!("/a/{number}.mp3"))),
+            fingerprint: None,
+            media: None,
+            title: None,
+        };
+        state.add_source(&new).await.unwrap();
+        state.close().await;
+        let status = rollback(&options, 1).await.unwrap();
+        assert_eq!(status.pending, [NEWEST]);
+    }
+    assert_eq!(titles(place("")).await, ["1"]);
+    assert_eq!(titles(place(".2")).await, ["1", "2"]);
+    assert_eq!(titles(place(".3")).await, ["1", "2", "3"]);
+    assert!(!killed.exists());
+    assert!(backups(&options).iter().all(|name| !name.ends_with(".tmp")));
+}
+
+#[tokio::test]
+async fn the_index_of_sounds_is_made_after_a_copy() {
+    let (_directory, options) = scratch();
+    migrate(&options).await.unwrap();
+    rollback(&options, 1).await.unwrap();
+    let before = schema_status(&options)
+        .await
+        .unwrap()
+        .current()
+        .map(str::to_owned)
+        .unwrap();
+    migrate(&options).await.unwrap();
+    assert!(backups(&options).contains(&format!("state.db.backup-{before}")));
+}
+
 #[tokio::test]
 async fn a_failing_migration_changes_nothing() {
     let (_directory, options) = scratch();
@@ -209,6 +267,7 @@ async fn a_failing_migration_changes_nothing() {
     assert_eq!(error.kind(), ErrorKind::State);
     assert_eq!(schema(&options).await, before);
     assert!(schema_status(&options).await.unwrap().pending.is_empty());
+    assert_eq!(backups(&options), [""; 0], "a copy of what is still there");
 }
 
 #[tokio::test]

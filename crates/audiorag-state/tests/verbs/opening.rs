@@ -195,7 +195,11 @@ fn one_reader() {
             std::fs::write("state.db-shm", b"").is_err(),
             "the directory is writable after all"
         );
-        let refused = State::open(StateOptions::new("state.db")).await.err().unwrap();
+        // Beside the files of a journal it can be opened, and not be written.
+        let refused = match State::open(StateOptions::new("state.db")).await {
+            Ok(state) => state.add_source(&new_source("/a/y.mp3")).await.unwrap_err(),
+            Err(error) => error,
+        };
         assert_eq!(refused.kind(), ErrorKind::State);
         assert!(
             refused.message().contains("read-only") || refused.message().contains("cannot open"),
@@ -217,17 +221,12 @@ fn one_reader() {
     });
 }
 
-/// Run as another user where the tests run as root, whom permissions do not bind.
+/// Runs `one_reader` in a directory without write permission: as another user where the tests run as root, whom
+/// permissions do not bind.
 #[cfg(unix)]
-#[tokio::test]
-async fn a_directory_without_write_permission_can_be_searched() {
+fn read_without_permission(directory: &std::path::Path) {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-    let scratch = Scratch::new().await;
-    scratch.publish("/a/x.mp3", &["a whale"]).await;
-    let path = scratch.path();
-    let Scratch { state, directory } = scratch;
-    state.close().await;
-    std::fs::write(directory.path().join("go"), b"").unwrap();
+    std::fs::write(directory.join("go"), b"").unwrap();
     let mode = |path: &std::path::Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
@@ -236,9 +235,11 @@ async fn a_directory_without_write_permission_can_be_searched() {
     std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
     mode(program.path(), 0o755);
     mode(&copy, 0o755);
-    mode(&path, 0o444);
-    mode(directory.path(), 0o555);
-    let is_root = std::fs::metadata(&path).unwrap().uid() == 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        mode(&entry.unwrap().path(), 0o444);
+    }
+    mode(directory, 0o555);
+    let is_root = std::fs::metadata(directory).unwrap().uid() == 0;
     let mut command = if is_root {
         let mut command = std::process::Command::new("setpriv");
         command
@@ -250,8 +251,42 @@ async fn a_directory_without_write_permission_can_be_searched() {
     };
     let status = command
         .args(["--exact", "--ignored", "opening::one_reader"])
-        .current_dir(directory.path())
+        .current_dir(directory)
         .status();
-    mode(directory.path(), 0o755);
+    mode(directory, 0o755);
     assert!(status.unwrap().success());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_directory_without_write_permission_can_be_searched() {
+    let scratch = Scratch::new().await;
+    scratch.publish("/a/x.mp3", &["a whale"]).await;
+    let Scratch { state, directory } = scratch;
+    state.close().await;
+    read_without_permission(directory.path());
+}
+
+/// What a process that was killed leaves: the last commits are in the journal alone.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_directory_without_write_permission_can_be_searched_with_the_journal_of_a_killed_process() {
+    let scratch = Scratch::new().await;
+    scratch.publish("/a/x.mp3", &["a whale"]).await;
+    let left = tempfile::tempdir().unwrap();
+    for name in ["state.db", "state.db-wal", "state.db-shm"] {
+        std::fs::copy(scratch.directory.path().join(name), left.path().join(name)).unwrap();
+    }
+    let alone = tempfile::tempdir().unwrap();
+    std::fs::copy(scratch.path(), alone.path().join("state.db")).unwrap();
+    let options = StateOptions {
+        read_only: true,
+        ..StateOptions::new(alone.path().join("state.db"))
+    };
+    let found = match State::open(options).await {
+        Ok(state) => state.list_sources().await.map_or(0, |sources| sources.len()),
+        Err(_) => 0,
+    };
+    assert_eq!(found, 0, "the source is in the database file already");
+    read_without_permission(left.path());
 }

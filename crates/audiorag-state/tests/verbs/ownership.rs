@@ -228,8 +228,10 @@ async fn a_clock_that_jumps_a_day_neither_locks_a_source_nor_lets_two_write_it()
     let scratch = Scratch::new().await;
     let state = &scratch.state;
     let id = scratch.add("/a/x.mp3").await.id;
-    // Backwards: the lease of a process that died seems to run for a day, and is not waited for.
+    // Backwards: the lease of a process that died seems to run for a day, and is not waited for, wherever it died.
     granted(state.claim(&id, &owner(1), TTL, &|_| true).await.unwrap());
+    shift_leases(&scratch, DAY).await;
+    granted(state.claim(&id, &owner(2), TTL, &|_| true).await.unwrap());
     shift_leases(&scratch, DAY).await;
     let second = granted(state.claim(&id, &owner(2), TTL, &|_| false).await.unwrap());
     // Forwards: a lease seems to have ended. While nobody else wants the source, its holder goes on.

@@ -130,45 +130,54 @@ async fn whoever_began_before_the_switch_cannot_publish_after_it() {
 }
 
 #[tokio::test]
-async fn of_two_owners_of_equal_recordings_the_later_one_waits() {
+async fn of_the_owners_of_equal_recordings_one_works_and_the_others_wait_for_its_end() {
     let scratch = Scratch::new().await;
     let state = &scratch.state;
-    let mut begun = Vec::new();
-    for (path, pid) in [("/a.mp3", 1), ("/b.mp3", 2)] {
+    let claim = async |path: &str, pid| {
         let source = scratch.add(path).await;
-        let Claim::Granted(lease) = state
-            .claim(&source.id, &owner(pid), TTL, &|_| true)
-            .await
-            .unwrap()
-        else {
+        let alive = move |owner: &audiorag_state::Owner| owner.pid != 9;
+        let Claim::Granted(lease) = state.claim(&source.id, &owner(pid), TTL, &alive).await.unwrap() else {
             panic!("nobody holds it");
         };
         let revision = state.begin_revision(&lease, &plan("config")).await.unwrap();
+        (lease, revision)
+    };
+    let start = async |(lease, _): &(audiorag_state::Lease, RevisionId), pid, alive: bool| {
         state
-            .set_status(&lease, SourceStatus::Transcribing)
-            .await
-            .unwrap();
-        begun.push((lease, revision));
-    }
-    let waits_for = async |which: usize, pid, alive: bool| {
-        state
-            .same_bytes_in_work(&content("x"), begun[which].1, &owner(pid), &move |_| alive)
+            .start_on_bytes(
+                lease,
+                &content("x"),
+                SourceStatus::Transcribing,
+                &owner(pid),
+                &move |_| alive,
+            )
             .await
             .unwrap()
     };
-    assert_eq!(waits_for(0, 1, true).await, None);
-    assert_eq!(waits_for(1, 2, true).await, Some(owner(1)));
-    assert_eq!(
-        waits_for(1, 2, false).await,
-        None,
-        "a dead owner is not waited for"
-    );
-    assert_eq!(waits_for(1, 1, true).await, None, "nor is one's own process");
-    state
-        .set_status(&begun[0].0, SourceStatus::Transcribed)
-        .await
-        .unwrap();
-    assert_eq!(waits_for(1, 2, true).await, None);
+    // What a run that was killed left behind, and the others after it: an older revision, and the word of the dead.
+    let killed = claim("/a.mp3", 9).await;
+    assert_eq!(start(&killed, 9, true).await, None);
+    let b = claim("/b.mp3", 2).await;
+    let a = claim("/a.mp3", 1).await;
+    assert_eq!(a.1, killed.1, "goes on with the older revision");
+    assert_eq!(start(&b, 2, true).await, None, "the new owner has not begun");
+    assert_eq!(start(&a, 1, true).await, Some(owner(2)));
+    assert_eq!(start(&a, 1, false).await, None, "a dead owner is not waited for");
+    let a = claim("/a.mp3", 1).await;
+    assert_eq!(start(&a, 2, true).await, None, "nor is one's own process");
+
+    // However far it is, until nothing is left to pay for.
+    let a = claim("/a.mp3", 1).await;
+    for status in [
+        SourceStatus::Transcribed,
+        SourceStatus::Embedding,
+        SourceStatus::Embedded,
+    ] {
+        state.set_status(&b.0, status).await.unwrap();
+        assert_eq!(start(&a, 1, true).await, Some(owner(2)), "{status:?}");
+    }
+    state.release(&b.0, &Outcome::Cancelled).await.unwrap();
+    assert_eq!(start(&a, 1, true).await, None);
 }
 
 #[tokio::test]

@@ -55,9 +55,28 @@ async fn a_moved_source_keeps_its_id_and_revision() {
     let (before, revision) = scratch.publish("/a/old.mp3", &["hello world"]).await;
     let moved = scratch
         .state
-        .relocate_source(&before.id, &file("/b/new.mp3"), &fingerprint("/a/old.mp3"))
+        .relocate_source(
+            &before.id,
+            &before.locator,
+            &file("/b/new.mp3"),
+            &fingerprint("/a/old.mp3"),
+        )
+        .await
+        .unwrap()
+        .unwrap();
+    // Whoever saw it where it was comes too late.
+    let late = scratch
+        .state
+        .relocate_source(
+            &before.id,
+            &before.locator,
+            &file("/b/late.mp3"),
+            &fingerprint("/a/old.mp3"),
+        )
         .await
         .unwrap();
+    assert_eq!(late, None);
+    assert_eq!(scratch.state.source(&before.id).await.unwrap().unwrap(), moved);
     assert_eq!(
         (moved.id.clone(), moved.active_revision),
         (before.id.clone(), Some(revision))
@@ -71,7 +90,7 @@ async fn a_moved_source_keeps_its_id_and_revision() {
     // And that one moves away as well.
     scratch
         .state
-        .relocate_source(&other.id, &file("/c/x.mp3"), &fingerprint("y"))
+        .relocate_source(&other.id, &other.locator, &file("/c/x.mp3"), &fingerprint("y"))
         .await
         .unwrap();
     let third = scratch.add("/a/old.mp3").await;
@@ -90,20 +109,21 @@ async fn a_title_of_its_own_survives_a_move_and_no_place_is_taken_twice() {
     let other = scratch.add("/a/y.mp3").await;
     let moved = scratch
         .state
-        .relocate_source(&source.id, &file("/a/z.mp3"), &fingerprint("z"))
+        .relocate_source(&source.id, &source.locator, &file("/a/z.mp3"), &fingerprint("z"))
         .await
+        .unwrap()
         .unwrap();
     assert_eq!(moved.title, "The talk");
     let error = scratch
         .state
-        .relocate_source(&source.id, &other.locator, &fingerprint("z"))
+        .relocate_source(&source.id, &moved.locator, &other.locator, &fingerprint("z"))
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::State, "{error}");
     let unknown = SourceId::from_stored("nobody");
     let error = scratch
         .state
-        .relocate_source(&unknown, &file("/q"), &fingerprint("q"))
+        .relocate_source(&unknown, &file("/p"), &file("/q"), &fingerprint("q"))
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);

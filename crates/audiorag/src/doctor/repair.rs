@@ -403,7 +403,7 @@ impl Repair<'_> {
             language: live.language,
             date: source.media.as_ref().and_then(Media::day),
         };
-        upsert(state, store, &facts, &chunks).await?;
+        upsert(state, store, &live.space, lease, &facts, &chunks).await?;
         self.report.written += chunks.len() as u64;
         Ok(None)
     }

@@ -5,7 +5,7 @@ use super::config::{Config, Shape};
 use super::cut::Material;
 use super::event::IndexedSource;
 use super::given::{NAMED_BEFORE, Ready};
-use super::identify::{Target, blocking};
+use super::identify::{Target, blocking_until};
 use super::stage::Stages;
 use super::store::{SourceFacts, retire, upsert, verify};
 use super::transcribe::{PartsReport, Transcription};
@@ -14,7 +14,7 @@ use crate::operation;
 use audiorag_audio::DecodeOptions;
 use audiorag_core::id::{ContentHash, RevisionId, SourceId};
 use audiorag_core::model::{Media, SourceStatus};
-use audiorag_core::{Error, MediaTime, Result, Stage};
+use audiorag_core::{Error, ErrorKind, MediaTime, Result, Stage};
 use audiorag_state::{Lease, RevisionFacts};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -81,7 +81,7 @@ impl Indexer {
     ) -> Result<SourceOutcome> {
         let (state, source_id) = (&self.state, &target.source.id);
         let mut media = stages
-            .run(Stage::Probe, probe(target, &self.settings.speech.decode))
+            .run(Stage::Probe, probe(target, &self.settings.speech.decode, cancel))
             .await?;
         if let Some(said) = &target.said {
             media = media.corrected_by(said);
@@ -118,15 +118,23 @@ impl Indexer {
         let revision = state.begin_revision_beside(lease, &plan, open).await?;
 
         // Loading takes more memory for a moment than the loaded model: better now than beside the transcriber.
-        self.warm.get_or_init(|| self.embedder.warm_up()).await;
+        let warming = async {
+            self.warm.get_or_init(|| self.embedder.warm_up()).await;
+            Ok(())
+        };
+        self.within_grace(cancel, warming).await?;
+        let start = if is_given {
+            SourceStatus::Transcribed
+        } else {
+            SourceStatus::Transcribing
+        };
+        self.start_on_bytes(lease, content, start, stages, cancel).await?;
         let parts = if let Some(ready) = recipe.given {
             self.take_given(lease, revision, target, &media, ready, stages)
                 .await?
         } else if let Some(part) = &kept {
             self.take_part(lease, revision, part, stages).await?
         } else {
-            state.set_status(lease, SourceStatus::Transcribing).await?;
-            self.wait_for_equal(content, revision, stages, cancel).await?;
             let transcription = Transcription {
                 state,
                 transcriber: &self.transcriber,
@@ -163,16 +171,18 @@ impl Indexer {
                 state.publish_revision(lease, revision, filled.status()),
             )
             .await?;
-        self.retire_replaced(stages).await?;
+        self.retire_replaced(stages, cancel).await?;
         let name = recipe.given.map(|ready| ready.name.as_str());
         Ok(outcome(draft, filled, parts).with_transcript(name.or(is_given.then_some(NAMED_BEFORE))))
     }
 
-    /// Waits while another process transcribes the same bytes under another name: its transcripts serve both.
-    async fn wait_for_equal(
+    /// Records with `status` that vendors may be asked, once no other process works on the same bytes under another
+    /// name: its transcripts and vectors serve both.
+    pub(super) async fn start_on_bytes(
         &self,
+        lease: &Lease,
         content: &ContentHash,
-        revision: RevisionId,
+        status: SourceStatus,
         stages: Stages<'_>,
         cancel: &CancellationToken,
     ) -> Result<()> {
@@ -180,13 +190,11 @@ impl Indexer {
         let mut told = false;
         while let Some(owner) = self
             .state
-            .same_bytes_in_work(content, revision, &me, &operation::may_be_alive)
+            .start_on_bytes(lease, content, status, &me, &operation::may_be_alive)
             .await?
         {
             if !told {
-                stages.warn(format!(
-                    "waiting for {owner}, which transcribes the same recording"
-                ));
+                stages.warn(format!("waiting for {owner}, which works on the same recording"));
                 told = true;
             }
             let waited = cancel.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await;
@@ -258,7 +266,8 @@ impl Indexer {
             language: facts.language,
             date: draft.media.day(),
         };
-        let writing = upsert(state, &self.store, &facts, &chunks);
+        let space = self.embedder.space();
+        let writing = upsert(state, &self.store, space, lease, &facts, &chunks);
         stages
             .run(Stage::Store, self.within_grace(cancel, writing))
             .await?;
@@ -279,7 +288,7 @@ impl Indexer {
 
     /// Runs `work` to its end, unless it is still under way a grace period after `cancel` fired: a provider that
     /// does not answer must not keep a run from ending.
-    async fn within_grace<T>(
+    pub(super) async fn within_grace<T>(
         &self,
         cancel: &CancellationToken,
         work: impl Future<Output = Result<T>>,
@@ -296,9 +305,16 @@ impl Indexer {
     }
 
     /// Removes the vectors of what was replaced.
-    pub(super) async fn retire_replaced(&self, stages: Stages<'_>) -> Result<()> {
+    pub(super) async fn retire_replaced(&self, stages: Stages<'_>, cancel: &CancellationToken) -> Result<()> {
         let retiring = retire(&self.state, &self.store, self.embedder.space());
-        stages.run(Stage::Retire, retiring).await
+        match stages
+            .run(Stage::Retire, self.within_grace(cancel, retiring))
+            .await
+        {
+            // The next run deletes what is left, and the source is done.
+            Err(error) if error.kind() == ErrorKind::Cancelled && cancel.is_cancelled() => Ok(()),
+            retired => retired,
+        }
     }
 }
 
@@ -328,7 +344,7 @@ pub(super) fn report(draft: Draft<'_>, filled: Filled, parts: PartsReport) -> In
     }
 }
 
-async fn probe(target: &Target, decode: &DecodeOptions) -> Result<Media> {
+async fn probe(target: &Target, decode: &DecodeOptions, cancel: &CancellationToken) -> Result<Media> {
     let (path, decode) = (target.path.clone(), decode.clone());
-    blocking(move || audiorag_audio::probe_with(&path, &decode)).await
+    blocking_until(cancel, move || audiorag_audio::probe_with(&path, &decode)).await
 }

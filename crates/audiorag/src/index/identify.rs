@@ -7,6 +7,7 @@ use audiorag_core::model::{Fingerprint, Media, SourceStatus};
 use audiorag_core::{Error, Locator, Result};
 use audiorag_state::{Lease, NewSource, SourceRecord, State};
 use std::path::{Path, PathBuf};
+use tokio_util::sync::CancellationToken;
 
 /// What was decided about a discovered recording.
 #[derive(Debug)]
@@ -44,7 +45,13 @@ pub(crate) enum Look {
 ///
 /// Size and modification time decide without reading the file when they are those of the live revision;
 /// otherwise its bytes are hashed.
-pub(crate) async fn look(state: &State, found: &Found, config: &Config, force: bool) -> Result<Look> {
+pub(crate) async fn look(
+    state: &State,
+    found: &Found,
+    config: &Config,
+    force: bool,
+    cancel: &CancellationToken,
+) -> Result<Look> {
     let path = local_path(found)?;
     let known = state.find_source(&found.locator).await?;
     if !force
@@ -58,7 +65,7 @@ pub(crate) async fn look(state: &State, found: &Found, config: &Config, force: b
     {
         return Ok(Look::Unchanged(source.clone(), unchanged(source)));
     }
-    let fingerprint = blocking({
+    let fingerprint = blocking_until(cancel, {
         let path = path.clone();
         move || audiorag_audio::fingerprint(&path)
     })
@@ -78,25 +85,36 @@ pub(crate) async fn look(state: &State, found: &Found, config: &Config, force: b
 }
 
 /// Recognises a recording: the same place with the same bytes, an edited file, a moved file, or a new one.
-pub(crate) async fn identify(state: &State, found: &Found, config: &Config, force: bool) -> Result<Identity> {
-    let (known, path, fingerprint) = match look(state, found, config, force).await? {
-        Look::Unchanged(source, reason) => return Ok(Identity::Unchanged(source.id, reason)),
-        Look::Changed {
-            known,
-            path,
-            fingerprint,
-        } => (known, path, fingerprint),
-    };
-    let (source, moved) = match known {
-        Some(source) if source.locator == found.locator => (source, false),
-        Some(source) => {
-            tracing::info!(from = %source.locator, to = %found.locator, "source moved");
-            let moved = state
-                .relocate_source(&source.id, &found.locator, &fingerprint)
-                .await?;
-            (moved, true)
-        }
-        None => (add(state, &found.locator, &fingerprint).await?, false),
+pub(crate) async fn identify(
+    state: &State,
+    found: &Found,
+    config: &Config,
+    force: bool,
+    cancel: &CancellationToken,
+) -> Result<Identity> {
+    let (source, moved, path, fingerprint) = loop {
+        let (known, path, fingerprint) = match look(state, found, config, force, cancel).await? {
+            Look::Unchanged(source, reason) => return Ok(Identity::Unchanged(source.id, reason)),
+            Look::Changed {
+                known,
+                path,
+                fingerprint,
+            } => (known, path, fingerprint),
+        };
+        let (source, moved) = match known {
+            Some(source) if source.locator == found.locator => (source, false),
+            Some(source) => {
+                let moved = state
+                    .relocate_source(&source.id, &source.locator, &found.locator, &fingerprint)
+                    .await?;
+                // Of two copies of what was moved, one is the source, and the other one saw it go.
+                let Some(moved) = moved else { continue };
+                tracing::info!(from = %source.locator, to = %found.locator, "source moved");
+                (moved, true)
+            }
+            None => (add(state, &found.locator, &fingerprint).await?, false),
+        };
+        break (source, moved, path, fingerprint);
     };
     if !force && is_settled(&source) && is_current(state, &source, &fingerprint.content, config).await? {
         state.touch_source(&source.id, &fingerprint).await?;
@@ -194,6 +212,18 @@ fn local_path(found: &Found) -> Result<PathBuf> {
     let path = found.copy.as_deref().or(found.locator.as_path());
     path.map(Path::to_owned)
         .ok_or_else(|| Error::internal(format!("'{}' was not fetched", found.locator)))
+}
+
+/// Runs `work`, which only reads, on a thread that may block, and does not wait for it any more once `cancel` fired: a
+/// disk or a network drive can take as long as it likes.
+pub(crate) async fn blocking_until<T: Send + 'static>(
+    cancel: &CancellationToken,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match cancel.run_until_cancelled(blocking(work)).await {
+        Some(outcome) => outcome,
+        None => Err(Error::cancelled("interrupted; what is done is kept")),
+    }
 }
 
 /// Runs `work` on a thread that may block.

@@ -210,7 +210,8 @@ impl Indexer {
         if found.url().is_some() {
             return self.plan_download(found, &config, options.force, prices).await;
         }
-        let look = identify::look(&self.state, found, &config, options.force).await?;
+        let cancel = CancellationToken::new();
+        let look = identify::look(&self.state, found, &config, options.force, &cancel).await?;
         let (known, path, content) = match look {
             Look::Unchanged(source, reason) => {
                 return Ok(PlannedSource::skipped(found, Some(source.id), reason));

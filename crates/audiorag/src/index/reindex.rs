@@ -14,7 +14,7 @@ use super::discover::{Copy, Remote};
 use super::event::{IndexEvent, IndexObserver, IndexReport, SourceOutcome};
 use super::generation::{Requests, generation_of};
 use super::given::{GIVEN, given_of};
-use super::identify::{self, Target, blocking};
+use super::identify::{self, Target, blocking_until};
 use super::stage::Stages;
 use super::store::retire_everywhere;
 use super::transcribe::PartsReport;
@@ -67,7 +67,7 @@ impl Indexer {
         let sources = self.check_and_list(options).await?;
         let space = self.embedder.space();
         // Where the store has no room for another space beside the one it holds, this says so, before any work.
-        self.store.prepare(space).await?;
+        self.within_grace(cancel, self.store.prepare(space)).await?;
         let job = match options.what {
             Reindex::Rechunk => Job::Rechunk,
             Reindex::Reembed => Job::Reembed,
@@ -82,7 +82,12 @@ impl Indexer {
         if options.what == Reindex::Reembed {
             self.switch(&mut report, observer, cancel).await?;
         }
-        retire_everywhere(&self.state, &self.store, Some(space)).await?;
+        let retiring = retire_everywhere(&self.state, &self.store, Some(space));
+        match self.within_grace(cancel, retiring).await {
+            // What is left is deleted by the next run, and what was done is worth a report.
+            Err(error) if error.kind() == ErrorKind::Cancelled => {}
+            retired => drop(retired?),
+        }
         Ok(report)
     }
 
@@ -292,6 +297,8 @@ impl Indexer {
             }
         } else {
             state.copy_parts(lease, live.id, revision).await?;
+            self.start_on_bytes(lease, &live.content, SourceStatus::Transcribed, stages, cancel)
+                .await?;
             let filled = self.fill(draft, live.duration).await?;
             if !publish {
                 state.mark_verified(lease, revision).await?;
@@ -319,7 +326,7 @@ impl Indexer {
                 state.publish_revision(lease, revision, filled.status()),
             )
             .await?;
-        self.retire_replaced(stages).await?;
+        self.retire_replaced(stages, cancel).await?;
         Ok(outcome(draft, filled, parts))
     }
 
@@ -398,8 +405,8 @@ impl Indexer {
         match locator {
             Locator::File(path) => {
                 let path = path.clone();
-                blocking(move || audiorag_audio::fingerprint(&path).map(|fingerprint| (path, fingerprint)))
-                    .await
+                let hash = move || audiorag_audio::fingerprint(&path).map(|fingerprint| (path, fingerprint));
+                blocking_until(cancel, hash).await
             }
             Locator::Url(url) => {
                 let remote = Remote::default();

@@ -6,8 +6,13 @@ use audiorag_core::capability::{Selector, VectorRecord, VectorStore};
 use audiorag_core::id::{RevisionId, SourceId};
 use audiorag_core::model::EmbeddingSpace;
 use audiorag_core::{Error, ErrorKind, Result};
-use audiorag_state::{NewChunk, Retirement, State};
+use audiorag_state::{Lease, NewChunk, Retirement, State};
 use std::time::Duration;
+
+/// Why a source is left to others in the middle of its vectors.
+const LOST: &str = "the source was deleted or taken over while its vectors were written";
+/// The longest wait before a store is asked for its count again, unless the settings say a longer one.
+const LONGEST_NAP: Duration = Duration::from_secs(30);
 
 /// What a revision's records say about their source.
 #[derive(Clone, Debug)]
@@ -19,10 +24,39 @@ pub(crate) struct SourceFacts {
     pub(crate) date: Option<String>,
 }
 
-/// Writes the vectors of `chunks` in batches the store accepts.
+/// Writes the vectors of `chunks`, of the space that the store is prepared for, in batches the store accepts.
+///
+/// A store knows of no claims. So the claim is looked at after each batch, and once it is lost, word is left that what
+/// was written has to go: whoever deleted the source, or took it over, did not find what arrived later.
+///
+/// # Errors
+/// [`Cancelled`](ErrorKind::Cancelled) when the lease was lost, and failures of the store and the database.
 pub(crate) async fn upsert(
     state: &State,
     store: &Guarded<dyn VectorStore>,
+    space: &EmbeddingSpace,
+    lease: &Lease,
+    facts: &SourceFacts,
+    chunks: &[NewChunk],
+) -> Result<()> {
+    let outcome = write(state, store, lease, facts, chunks).await;
+    // A batch that failed may have arrived all the same.
+    if state.holds(lease).await? {
+        return outcome;
+    }
+    let stray = Retirement {
+        source_id: facts.source_id.clone(),
+        revision: facts.revision,
+        space: space.clone(),
+    };
+    state.retire_stray(&stray).await?;
+    Err(Error::cancelled(LOST))
+}
+
+async fn write(
+    state: &State,
+    store: &Guarded<dyn VectorStore>,
+    lease: &Lease,
     facts: &SourceFacts,
     chunks: &[NewChunk],
 ) -> Result<()> {
@@ -41,14 +75,23 @@ pub(crate) async fn upsert(
             let size = vector.len() * 12 + new.chunk.text.len() + 512;
             if limits.max_batch_bytes.is_some_and(|most| bytes + size > most) && !records.is_empty() {
                 store.upsert(std::mem::take(&mut records)).await?;
+                still_ours(state, lease).await?;
                 bytes = 0;
             }
             bytes += size;
             records.push(record(facts, new, vector));
         }
         store.upsert(records).await?;
+        still_ours(state, lease).await?;
     }
     Ok(())
+}
+
+async fn still_ours(state: &State, lease: &Lease) -> Result<()> {
+    if state.holds(lease).await? {
+        return Ok(());
+    }
+    Err(Error::cancelled(LOST))
 }
 
 fn record(facts: &SourceFacts, new: &NewChunk, vector: Vec<f32>) -> VectorRecord {
@@ -90,11 +133,13 @@ pub(crate) async fn verify(
     }
     let selector = Selector::Revision(facts.source_id.clone(), facts.revision);
     let mut found = store.count(&selector).await?;
+    let mut nap = wait;
     for _ in 1..attempts {
         if found == expected {
             break;
         }
-        tokio::time::sleep(wait).await;
+        tokio::time::sleep(nap).await;
+        nap = nap.saturating_mul(2).min(wait.max(LONGEST_NAP));
         found = store.count(&selector).await?;
     }
     if found == expected {

@@ -181,13 +181,14 @@ settings! {
     VectorStoreIdNamespace = "vector_store.id_namespace",
         also ["AUDIORAG_VECTOR_ID_UUID5_NAMESPACE", "AUDIORAG_VECTOR_ID_NAMESPACE"]:
         Kind::Text, Fallback::Unset("a namespace of AudioRAG's own");
-    /// Whether what was written to the vector store is counted before a source becomes searchable.
+    /// Whether what was written to the vector store is counted before a source becomes searchable: with `strict` it
+    /// stays as it was when some of it is missing, and fails; with `best_effort` it is published with a warning.
     VectorStoreVerifyMode = "vector_store.verify_mode":
-        Kind::Choice(VerifyMode::NAMES), Fallback::Value("best_effort");
-    /// How often the count is asked for.
+        Kind::Choice(VerifyMode::NAMES), Fallback::Value("strict");
+    /// How often the count is asked for. Stores such as Pinecone show what they were given some time later.
     VectorStoreVerifyMaxAttempts = "vector_store.verify_max_attempts":
-        Kind::Integer { min: 1, max: 100 }, Fallback::Value("5");
-    /// Seconds between two counts.
+        Kind::Integer { min: 1, max: 100 }, Fallback::Value("8");
+    /// Seconds before the second count. Each further wait is twice as long, up to half a minute.
     VectorStoreVerifyWaitSeconds = "vector_store.verify_wait_seconds":
         Kind::Seconds { min: 0.0, max: 300.0 }, Fallback::Value("0.5");
 
@@ -250,10 +251,10 @@ settings! {
     RetryMaxWaitSeconds = "retry.max_wait_seconds":
         Kind::Seconds { min: 0.0, max: 3600.0 }, Fallback::Value("30");
 
-    /// Requests to vendors that this process may make in any minute, all stages together.
+    /// Requests to vendors in any minute, of all processes that use this database and all stages together.
     BudgetRequestsPerMinute = "budget.requests_per_minute", also ["AUDIORAG_BUDGET_RPM"]:
         Kind::Integer { min: 1, max: 1_000_000_000 }, Fallback::Unset("no limit");
-    /// Tokens that vendors may read and write for this process in any minute.
+    /// Tokens that vendors may read and write in any minute, for all processes that use this database.
     BudgetTokensPerMinute = "budget.tokens_per_minute", also ["AUDIORAG_BUDGET_TPM"]:
         Kind::Integer { min: 1, max: 1_000_000_000_000 }, Fallback::Unset("no limit");
     /// Seconds of audio that may be sent to vendors in any hour.

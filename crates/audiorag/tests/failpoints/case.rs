@@ -6,10 +6,11 @@ use audiorag::doctor::RepairOptions;
 use audiorag::index::{IndexEvent, IndexObserver, IndexOptions, IndexReport, Input, Reindex, ReindexOptions};
 use audiorag::query::QueryOptions;
 use audiorag::settings::{Key, Settings, Sources};
-use audiorag::state::{CacheKind, NewTurn, SpeakerName, failpoint};
+use audiorag::state::{CacheKind, NewTurn, Retirement, SpeakerName, failpoint};
 use audiorag::{AudioRag, CancellationToken, Error, Providers, Result};
 use audiorag_core::Stage;
-use audiorag_core::capability::VectorStore;
+use audiorag_core::capability::{Embedder as _, VectorStore};
+use audiorag_core::id::{RevisionId, SourceId};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -233,6 +234,16 @@ impl Case {
             }
         }
         audiorag.state().clear_cache(CacheKind::All).await?;
+        // As a run does whose source was deleted while it wrote its vectors.
+        let space = CountingEmbedder::new(PathBuf::new(), self.task.model(), 1)
+            .space()
+            .clone();
+        let stray = Retirement {
+            source_id: SourceId::from_stored("gone"),
+            revision: RevisionId(1_000_000),
+            space,
+        };
+        audiorag.state().retire_stray(&stray).await?;
         let name = SpeakerName {
             source: None,
             label: "speaker 1".to_owned(),

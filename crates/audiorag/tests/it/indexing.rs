@@ -301,12 +301,41 @@ async fn another_embedding_model_is_refused_by_index_and_query() {
     assert_eq!(error.kind(), ErrorKind::Config);
 }
 
+/// `mv a b; cp b c`: both find that `a` has gone, and one of them is it.
 #[tokio::test]
-async fn a_store_that_loses_vectors_fails_a_strict_run_and_not_the_old_index() {
+async fn of_two_copies_of_a_moved_recording_one_is_it_and_the_other_one_is_new() {
+    let mut place = Place::new();
+    place.set(Key::IndexSourceConcurrency, "2");
+    let before = place.speech("a.wav", 3, 1);
+    let audiorag = place.open().await;
+    index(&audiorag, &[&before]).await;
+    let id = audiorag.state().list_sources().await.unwrap()[0].id.clone();
+    let calls = place.transcriber.script().calls();
+    let after = [place.path("b.wav"), place.path("c.wav")];
+    std::fs::rename(&before, &after[0]).unwrap();
+    std::fs::copy(&after[0], &after[1]).unwrap();
+    let report = index(&audiorag, &[&after[0], &after[1]]).await;
+    assert_eq!(
+        (report.skipped.len(), report.indexed.len(), report.failed.len()),
+        (1, 1, 0),
+        "{report:?}"
+    );
+    let sources = audiorag.state().list_sources().await.unwrap();
+    let places: Vec<_> = sources
+        .iter()
+        .map(|source| source.locator.as_path().unwrap())
+        .collect();
+    assert_eq!(places, [&after[0], &after[1]]);
+    assert_eq!(sources.iter().filter(|source| source.id == id).count(), 1);
+    assert_eq!(place.transcriber.script().calls(), calls);
+    assert_eq!(audiorag.check().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_store_that_loses_vectors_fails_a_run_and_not_the_old_index() {
     let mut place = Place::new();
     let store = Arc::new(MemoryVectorStore::new());
     place.store = Some(Arc::clone(&store));
-    place.set(Key::VectorStoreVerifyMode, "strict");
     place.set(Key::VectorStoreVerifyWaitSeconds, "0.01");
     place.set(Key::ChunkDurationSeconds, "2");
     let file = place.speech("a.wav", 4, 1);

@@ -20,6 +20,7 @@ mod replaced;
 mod retrieval;
 mod speakers;
 mod spending;
+mod strays;
 mod support;
 mod voices;
 #[cfg(feature = "web")]

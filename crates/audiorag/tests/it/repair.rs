@@ -220,6 +220,14 @@ async fn what_is_in_no_cache_is_computed_with_leave_to_pay_and_nothing_else_is()
     let report = audiorag.repair(FREE).await.unwrap();
     assert!(left(&report).contains(&Problem::EmbeddingsMissing), "{report:?}");
     assert_eq!(paid(&place), before);
+    let capped = RepairOptions {
+        max_cost: audiorag_core::Money::from_usd(1.0),
+        ..PAID
+    };
+    // Of a provider without a price nobody can say what it would cost.
+    let error = audiorag.repair(capped).await.unwrap_err();
+    assert!(error.message().contains("no price is known"), "{error:?}");
+    assert_eq!(paid(&place), before);
     let report = audiorag.repair(PAID).await.unwrap();
     assert_eq!((left(&report), report.computed), (Vec::new(), 2), "{report:?}");
     let batches = place.embedder.batches();
@@ -227,6 +235,46 @@ async fn what_is_in_no_cache_is_computed_with_leave_to_pay_and_nothing_else_is()
     assert_eq!(paid(&place), (before.0, before.1 + 1));
     assert_eq!(audiorag.check().await.unwrap(), []);
     assert_eq!(everything(&audiorag).await, expected);
+}
+
+/// How many vectors the store inside the database has.
+async fn vectors(audiorag: &AudioRag) -> u64 {
+    let store = audiorag.state().vectors();
+    let live = audiorag.state().list_sources().await.unwrap();
+    let revision = audiorag
+        .state()
+        .live_revision(&live[0].id)
+        .await
+        .unwrap()
+        .unwrap();
+    store.prepare(&revision.space).await.unwrap();
+    store.count(&Selector::All).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_damaged_index_is_found() {
+    let place = place();
+    let audiorag = library(&place).await;
+    run(
+        &audiorag,
+        "UPDATE embedding SET vector = x'00' WHERE id = (SELECT min(embedding_id) FROM vector);
+         DELETE FROM vector WHERE embedding_id = (SELECT max(embedding_id) FROM vector);
+         INSERT INTO chunk_fts (chunk_fts) VALUES ('delete-all')",
+    )
+    .await;
+    let found = everything(&audiorag).await;
+    assert_eq!(found.len() as u64, vectors(&audiorag).await, "{found:?}");
+    for (which, statement) in [
+        ("whole", "DELETE FROM vector WHERE id <> 3"),
+        ("damaged", "UPDATE embedding SET vector = x'00'"),
+    ] {
+        run(&audiorag, statement).await;
+        for audiorag in [&audiorag, &place.open().await] {
+            let found = everything(audiorag).await;
+            println!("the last vector is {which}: {found:?}");
+            assert_eq!(found.len(), 1, "the last vector is {which}");
+        }
+    }
 }
 
 #[tokio::test]
