@@ -209,7 +209,7 @@ impl Transcript {
     }
 }
 
-/// One segment's place inside a chunk's text: what citations are narrowed to.
+/// One sentence's place inside a chunk's text: what citations are narrowed to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChunkLine {
     /// Where it begins in the chunk's text, in bytes.
@@ -237,7 +237,7 @@ pub struct Chunk {
     pub header: Option<String>,
     /// Distinct speakers in order of appearance.
     pub speakers: Vec<String>,
-    /// The segments the text is made of, in order, covering it up to the white space between them.
+    /// The sentences the text is made of, in order, covering it up to the white space between them.
     pub lines: Vec<ChunkLine>,
     /// Whether the chunk's own bounds were measured or interpolated.
     pub times: TimeQuality,
@@ -349,7 +349,7 @@ pub struct Hit {
     pub text: String,
     /// Who says it.
     pub speakers: Vec<String>,
-    /// The segments the text is made of.
+    /// The sentences the text is made of.
     pub lines: Vec<ChunkLine>,
     /// Whether the bounds were measured or interpolated.
     pub times: TimeQuality,
