@@ -16,7 +16,7 @@ pub use summary::{Summary, SummarySection};
 pub use thread::{ThreadTurn, Wording};
 
 use crate::guard::Guarded;
-use crate::settings::RetrievalSettings;
+use crate::settings::{RetrievalSettings, SearchMode};
 use audiorag_core::capability::{Embedder, Generator, Reranker, Selector, VectorStore};
 use audiorag_core::id::OperationId;
 use audiorag_core::model::{Answer, Filter, Hit};
@@ -188,7 +188,10 @@ impl Querier {
             sounds: self.settings.sounds,
         };
         let mut found = retrieve::hybrid(stores, wanted, timings).await?;
-        if self.is_store_empty(&found.hits, &options.filter).await? {
+        // Where only words are searched for, no hit comes from the store, however full it is.
+        if self.settings.mode != SearchMode::Lexical
+            && self.is_store_empty(&found.hits, &options.filter).await?
+        {
             tracing::warn!(
                 "the vector store holds nothing of what is indexed; `audiorag doctor --repair` fills it"
             );

@@ -71,6 +71,25 @@ async fn a_misheard_name_is_found_by_its_sound_and_a_year_however_it_is_written(
 }
 
 #[tokio::test]
+async fn a_search_for_words_alone_does_not_miss_the_vectors() {
+    let mut place = place();
+    let path = recording(&place, "talk.wav", &TALK);
+    for mode in ["lexical", "dense", "hybrid"] {
+        place.set(Key::RetrievalMode, mode);
+        let audiorag = place.open().await;
+        index(&audiorag, &[&path]).await;
+        let found = audiorag
+            .search("garden water", QueryOptions::default())
+            .await
+            .unwrap();
+        assert_eq!(found.hits[0].text, TALK[2], "{mode}");
+        assert_eq!(found.degraded, Vec::<String>::new(), "{mode}");
+        let nothing = audiorag.search("qwertz", QueryOptions::default()).await.unwrap();
+        assert_eq!(nothing.degraded, Vec::<String>::new(), "{mode}");
+    }
+}
+
+#[tokio::test]
 async fn neighbours_are_read_with_a_hit_when_asked_for() {
     let mut place = place();
     let path = recording(&place, "talk.wav", &TALK);
