@@ -2,6 +2,7 @@
 
 use crate::cite::Unsupported;
 use crate::id::{ChunkId, ContentHash, SourceId};
+use crate::language;
 use crate::{Error, Locator, MediaTime, Result, Span};
 use std::sync::Arc;
 
@@ -440,7 +441,7 @@ pub struct Filter {
     pub sources: Vec<SourceId>,
     /// Any of these speakers.
     pub speakers: Vec<String>,
-    /// This language (BCP 47).
+    /// This language (BCP 47), whatever the region.
     pub language: Option<String>,
     /// Sources dated on or after this day, `YYYY-MM-DD`.
     pub after: Option<String>,
@@ -454,6 +455,14 @@ impl Filter {
     /// Whether nothing is restricted.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The same filter with its language as it is stored (see [`language::primary`]).
+    #[must_use]
+    pub fn normalised(mut self) -> Self {
+        // A tag that names no language is left, and finds nothing.
+        self.language = self.language.map(|tag| language::primary(&tag).unwrap_or(tag));
+        self
     }
 }
 

@@ -180,18 +180,17 @@ impl Querier {
             embedder: &self.embedder,
             store: &self.store,
         };
+        let filter = options.filter.clone().normalised();
         let wanted = retrieve::Wanted {
             question,
             depth: retrieve::depth(top_k, self.store.limits().max_top_k),
-            filter: &options.filter,
+            filter: &filter,
             mode: self.settings.mode,
             sounds: self.settings.sounds,
         };
         let mut found = retrieve::hybrid(stores, wanted, timings).await?;
         // Where only words are searched for, no hit comes from the store, however full it is.
-        if self.settings.mode != SearchMode::Lexical
-            && self.is_store_empty(&found.hits, &options.filter).await?
-        {
+        if self.settings.mode != SearchMode::Lexical && self.is_store_empty(&found.hits, &filter).await? {
             tracing::warn!(
                 "the vector store holds nothing of what is indexed; `audiorag doctor --repair` fills it"
             );
@@ -217,7 +216,7 @@ impl Querier {
             }
             timings.add(Stage::Rerank, started);
         }
-        if let (Some(most), true) = (self.settings.per_source, options.filter.sources.is_empty()) {
+        if let (Some(most), true) = (self.settings.per_source, filter.sources.is_empty()) {
             found.hits = retrieve::spread(found.hits, most);
         }
         found.hits.truncate(top_k);
