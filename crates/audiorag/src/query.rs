@@ -98,6 +98,8 @@ pub(crate) struct Querier {
     pub(crate) sentences: Sentences,
     pub(crate) store: Guarded<dyn VectorStore>,
     pub(crate) reranking: Reranking,
+    /// Passages that are left when they were ordered, where the question asks for no number.
+    pub(crate) top_n: Option<usize>,
     pub(crate) mode: AnswerMode,
     pub(crate) settings: RetrievalSettings,
 }
@@ -197,6 +199,7 @@ impl Querier {
             found.degraded.push(EMPTY_STORE.to_owned());
         }
         let started = Instant::now();
+        let mut left = top_k;
         let ranked = match &self.reranking {
             Reranking::None => None,
             Reranking::Model(reranker) => {
@@ -208,7 +211,12 @@ impl Querier {
         };
         if let Some(ranked) = ranked {
             match ranked {
-                Ok(hits) => found.hits = hits,
+                Ok(hits) => {
+                    found.hits = hits;
+                    if let (None, Some(most)) = (options.top_k, self.top_n) {
+                        left = left.min(most);
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(error = %error.report(), "the reranker failed; keeping the fused order");
                     found.degraded.push("rerank".to_owned());
@@ -219,7 +227,7 @@ impl Querier {
         if let (Some(most), true) = (self.settings.per_source, filter.sources.is_empty()) {
             found.hits = retrieve::spread(found.hits, most);
         }
-        found.hits.truncate(top_k);
+        found.hits.truncate(left);
         Ok(found)
     }
 

@@ -306,6 +306,8 @@ pub struct RerankerSettings {
     pub provider: String,
     /// Model name; empty where the provider has none.
     pub model: String,
+    /// Passages that are left of those that were ordered; `None` is as many as are retrieved.
+    pub top_n: Option<usize>,
 }
 
 /// How transcripts are cut.

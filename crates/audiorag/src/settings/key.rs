@@ -204,6 +204,10 @@ settings! {
     /// The model that orders passages.
     RerankerModel = "reranker.model", also ["AUDIORAG_RERANK_MODEL"]:
         Kind::Text, Fallback::Computed("the provider's own default");
+    /// Passages that are left of those that a reranker has ordered, unless a question asks for a number of them (`--top-k`);
+    /// 0 leaves `retrieval.top_k`.
+    RerankerTopN = "reranker.top_n", also ["AUDIORAG_RERANK_TOP_N"]:
+        Kind::Integer { min: 0, max: 1000 }, Fallback::Value("0");
 
     /// Seconds of speech a chunk aims at.
     ChunkDurationSeconds = "chunk.duration_seconds":
