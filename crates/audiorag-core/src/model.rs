@@ -1,8 +1,11 @@
 //! The values that flow through the index and query paths.
 
+mod filter;
+
+pub use filter::Filter;
+
 use crate::cite::Unsupported;
 use crate::id::{ChunkId, ContentHash, SourceId};
-use crate::language;
 use crate::{Error, Locator, MediaTime, Result, Span};
 use std::sync::Arc;
 
@@ -431,38 +434,6 @@ impl Answer {
     /// Whether there is anything to say.
     pub fn is_found(&self) -> bool {
         !self.citations.is_empty()
-    }
-}
-
-/// Restricts a search. Empty fields do not restrict; all others must hold together.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Filter {
-    /// Any of these sources.
-    pub sources: Vec<SourceId>,
-    /// Any of these speakers.
-    pub speakers: Vec<String>,
-    /// This language (BCP 47), whatever the region.
-    pub language: Option<String>,
-    /// Sources dated on or after this day, `YYYY-MM-DD`.
-    pub after: Option<String>,
-    /// Sources dated on or before this day, `YYYY-MM-DD`.
-    pub before: Option<String>,
-    /// Chunks that overlap this span.
-    pub within: Option<Span>,
-}
-
-impl Filter {
-    /// Whether nothing is restricted.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// The same filter with its language as it is stored (see [`language::primary`]).
-    #[must_use]
-    pub fn normalised(mut self) -> Self {
-        // A tag that names no language is left, and finds nothing.
-        self.language = self.language.map(|tag| language::primary(&tag).unwrap_or(tag));
-        self
     }
 }
 

@@ -79,7 +79,7 @@ fn add(passages: &mut Vec<Hit>, hit: Hit, alone: bool) -> bool {
             ..merged
         };
         // What stood behind the one that was taken out moved up.
-        at = if place < at { place } else { at };
+        at = at.min(place);
     }
     passages.insert(at.min(passages.len()), hit);
     true
@@ -96,8 +96,8 @@ fn touching(passages: &[Hit], hit: &Hit) -> Option<usize> {
 /// Whether all that `inner` says is in `outer`.
 fn holds(outer: &Hit, inner: &Hit) -> bool {
     let same = |lines: &[ChunkLine]| {
-        let pairs = lines.iter().zip(&inner.lines);
-        pairs.into_iter().all(|(a, b)| is_same(outer, a, inner, b))
+        let mut pairs = lines.iter().zip(&inner.lines);
+        pairs.all(|(a, b)| is_same(outer, a, inner, b))
     };
     !inner.lines.is_empty() && outer.lines.windows(inner.lines.len()).any(same)
 }
