@@ -316,7 +316,7 @@ pub struct RerankerSettings {
 pub struct ChunkSettings {
     /// The length a chunk aims at.
     pub target: MediaTime,
-    /// The length no chunk exceeds, unless one segment alone does; never below the target.
+    /// The length no chunk exceeds; never below the target.
     pub max: MediaTime,
     /// Speech repeated from the chunk before; always below the target.
     pub overlap: MediaTime,

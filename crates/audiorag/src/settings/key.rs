@@ -212,7 +212,7 @@ settings! {
     /// Seconds of speech a chunk aims at.
     ChunkDurationSeconds = "chunk.duration_seconds":
         Kind::Seconds { min: 1.0, max: 3600.0 }, Fallback::Value("30");
-    /// Seconds no chunk exceeds, unless one segment alone does.
+    /// Seconds no chunk exceeds.
     ChunkMaxSeconds = "chunk.max_seconds":
         Kind::Seconds { min: 1.0, max: 3600.0 }, Fallback::Computed("1.1 times `chunk.duration_seconds`");
     /// Seconds of speech repeated from the chunk before.
