@@ -4,9 +4,13 @@
 //! that voice activity detection found there does: text is laid over it at an even pace, and a boundary between
 //! two sentences moves to a pause near by. Such times are marked as estimated.
 
+mod pieces;
 mod run_on;
+mod words;
 
-use crate::model::{Segment, TimeQuality, Word};
+pub use pieces::{Piece, pieces};
+
+use crate::model::{Segment, TimeQuality};
 use crate::{MediaTime, Span};
 use unicode_segmentation::UnicodeSegmentation as _;
 
@@ -89,58 +93,26 @@ pub fn sentences(text: &str, window: Span, speech: &[Span]) -> Vec<Segment> {
 
 /// Cuts a segment at sentence ends, by word times where it has them and by interpolation elsewhere.
 pub fn split_segment(segment: &Segment) -> Vec<Segment> {
-    let ranges = sentence_ranges(&segment.text);
-    if ranges.len() < 2 {
+    let cut = pieces(segment, segment.span.duration());
+    if cut.len() < 2 {
         return vec![segment.clone()];
     }
-    let placed = place_words(&segment.text, &segment.words);
-    let estimated = sentences(&segment.text, segment.span, &[segment.span]);
-    ranges
-        .into_iter()
-        .zip(estimated)
-        .map(|(range, guess)| {
-            let words: Vec<Word> = placed
-                .iter()
-                .filter(|(from, to, _)| range.start <= *from && *to <= range.end)
-                .map(|(_, _, word)| (*word).clone())
-                .collect();
-            let measured = match (words.first(), words.last()) {
-                (Some(first), Some(last)) => Some(first.span.union(last.span)),
-                _ => None,
-            };
-            Segment {
-                span: measured.unwrap_or(guess.span).clamp_to(segment.span),
-                text: guess.text,
-                speaker: segment.speaker.clone(),
-                confidence: segment.confidence,
-                times: if measured.is_some() {
-                    segment.times
-                } else {
-                    TimeQuality::Estimated
-                },
-                words,
-                suspicion: segment.suspicion,
-            }
+    let places = words::places(segment);
+    cut.into_iter()
+        .map(|piece| Segment {
+            text: segment
+                .text
+                .get(piece.range.clone())
+                .unwrap_or_default()
+                .to_owned(),
+            words: pieces::within(&places, &piece.range)
+                .filter_map(|place| segment.words.get(place.number).cloned())
+                .collect(),
+            span: piece.span,
+            times: piece.times,
+            ..segment.clone()
         })
         .collect()
-}
-
-/// Where each word stands in `text`, in order; words that cannot be found are left out.
-fn place_words<'a>(text: &str, words: &'a [Word]) -> Vec<(usize, usize, &'a Word)> {
-    let mut cursor = 0;
-    let mut placed = Vec::with_capacity(words.len());
-    for word in words {
-        let needle = word.text.trim();
-        let Some(rest) = text.get(cursor..) else { break };
-        if needle.is_empty() {
-            continue;
-        }
-        if let Some(at) = rest.find(needle) {
-            placed.push((cursor + at, cursor + at + needle.len(), word));
-            cursor += at + needle.len();
-        }
-    }
-    placed
 }
 
 /// How long a sentence takes to say, in arbitrary units: its letters and digits, plus a breath.
@@ -226,6 +198,7 @@ fn snap(speech: &[Span], at: MediaTime) -> (MediaTime, MediaTime) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Word;
     use proptest::prelude::*;
 
     fn texts(segments: &[Segment]) -> Vec<&str> {

@@ -402,7 +402,8 @@ pub struct GenerateRequest {
     /// The passages in the order of their numbers. A generator that cites by itself may send these and
     /// [`question`](Self::question) in place of [`user`](Self::user), with
     /// [`DOCUMENT_INSTRUCTIONS`](crate::prompt::DOCUMENT_INSTRUCTIONS) in place of [`system`](Self::system), and writes
-    /// the number of each cited document behind the statement, as `[1]`. Empty where there is nothing but text.
+    /// behind each statement the [`marker`](crate::cite::marker) of the document that it cites, with the lines if it
+    /// knows them. Empty where there is nothing but text.
     pub documents: Vec<Document>,
     /// The question alone.
     pub question: String,

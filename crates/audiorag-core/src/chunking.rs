@@ -1,16 +1,17 @@
 //! From a transcript to the chunks that are embedded and retrieved.
 
 mod topics;
+mod units;
 
-pub use topics::topics;
+pub use topics::{UNSETTLED, topics};
+pub use units::{Unit, units};
 
-use crate::align;
-use crate::model::{Chapter, Chunk, ChunkLine, Segment, TimeQuality, Transcript, Word};
+use crate::model::{Chapter, Chunk, ChunkLine, TimeQuality, Transcript};
 use crate::{Error, MediaTime, Result, Span};
 use std::collections::BTreeSet;
 
 /// Rises when the same transcript and settings give other chunks: part of a revision's configuration.
-pub const CHUNKING_VERSION: u32 = 1;
+pub const CHUNKING_VERSION: u32 = 2;
 
 /// Where chunks end, as far as their length allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -162,10 +163,15 @@ pub fn chapter_at(chapters: &[Chapter], time: MediaTime) -> Option<&Chapter> {
 
 /// Cuts a transcript into chunks.
 ///
-/// Segments stay whole unless one alone is longer than the maximum, which is then cut at sentence ends or
-/// words, or the strategy cuts at sentences. A change of speaker ends a chunk that is at least half full. Without
-/// overlap, the texts of all chunks are the texts of all indexable segments, in order. The result depends on nothing but
-/// the arguments, and audio appended later changes no chunk but the last.
+/// Segments stay whole unless one alone is longer than the maximum, which is then cut at sentence ends, words or, in
+/// scripts without spaces, characters, or the strategy cuts at sentences. A change of speaker ends a chunk that is at
+/// least half full. Whatever the strategy, each sentence is a line of its own, so that it can be cited by itself.
+///
+/// Without overlap, the texts of all chunks are the texts of all indexable segments, in order and exactly; with it, each
+/// chunk may begin with the last units of the one before. No chunk is longer than the maximum, unless it is a single
+/// character. The result depends on nothing but the arguments, and audio appended later changes no chunk but the last,
+/// with and without overlap. (Where subjects change is one of the arguments of [`chunk_at`]; what is appended may move
+/// the last of these changes, see [`topics`], and so the chunks that end among the last [`UNSETTLED`] sentences.)
 ///
 /// No chunk spans two chapters: a segment belongs to the one in which its middle lies. The surroundings become a header
 /// that is embedded with each chunk.
@@ -184,40 +190,23 @@ pub fn chunk(
     )
 }
 
-/// The pieces of a transcript that chunks are made of: its segments, or their sentences.
-pub fn units(transcript: &Transcript, settings: &ChunkSettings) -> Vec<Segment> {
-    let sentences = matches!(
-        settings.strategy,
-        ChunkStrategy::Sentence | ChunkStrategy::Semantic
-    );
-    let pieces = transcript.indexable().flat_map(|segment| {
-        if sentences {
-            align::split_segment(segment)
-        } else {
-            vec![segment.clone()]
-        }
-    });
-    pieces.flat_map(|piece| cut_to(&piece, settings.max)).collect()
-}
-
 /// As [`chunk`], of the [`units`] of a transcript; `changes` are the units with which a new subject begins (see
 /// [`topics`]). They end a chunk that has a third of the target length.
 pub fn chunk_at(
-    units: &[Segment],
+    units: &[Unit],
     changes: &BTreeSet<usize>,
     settings: &ChunkSettings,
     surroundings: Surroundings<'_>,
 ) -> Vec<Chunk> {
     let mut chunks: Vec<Chunk> = Vec::new();
-    let mut open: Vec<&Segment> = Vec::new();
-    // How many of the open segments were in the chunk before.
+    let mut open: Vec<&Unit> = Vec::new();
+    // How many of the open units were in the chunk before.
     let mut repeated = 0;
-    for (place, segment) in units.iter().enumerate() {
+    for (place, unit) in units.iter().enumerate() {
         let turns_page = open
             .last()
-            .is_some_and(|last| surroundings.chapter(last.span) != surroundings.chapter(segment.span));
-        if !open.is_empty()
-            && (turns_page || closes_before(&open, segment, changes.contains(&place), settings))
+            .is_some_and(|last| surroundings.chapter(last.span) != surroundings.chapter(unit.span));
+        if !open.is_empty() && (turns_page || closes_before(&open, unit, changes.contains(&place), settings))
         {
             if open.len() > repeated {
                 chunks.push(build(chunks.len() as u32, &open, surroundings));
@@ -225,12 +214,12 @@ pub fn chunk_at(
             let keep = if turns_page {
                 0
             } else {
-                overlap_of(&open, segment, settings)
+                overlap_of(&open, unit, settings)
             };
             open.drain(..open.len() - keep);
             repeated = keep;
         }
-        open.push(segment);
+        open.push(unit);
     }
     if open.len() > repeated {
         chunks.push(build(chunks.len() as u32, &open, surroundings));
@@ -239,7 +228,7 @@ pub fn chunk_at(
 }
 
 /// Whether the open chunk ends before `next`, with which the subject may change.
-fn closes_before(open: &[&Segment], next: &Segment, changes: bool, settings: &ChunkSettings) -> bool {
+fn closes_before(open: &[&Unit], next: &Unit, changes: bool, settings: &ChunkSettings) -> bool {
     let span = span_of(open);
     let turn = open.last().is_some_and(|last| last.speaker != next.speaker);
     let fill = |parts: u64| span.duration().as_millis() * parts >= settings.target.as_millis();
@@ -249,9 +238,13 @@ fn closes_before(open: &[&Segment], next: &Segment, changes: bool, settings: &Ch
         || (changes && fill(3))
 }
 
-/// How many of the closed chunk's last segments are repeated in the chunk that `next` joins.
-fn overlap_of(closed: &[&Segment], next: &Segment, settings: &ChunkSettings) -> usize {
-    // The first segment is never repeated: a chunk must move on.
+/// How many of the closed chunk's last units are repeated in the chunk that `next` joins.
+fn overlap_of(closed: &[&Unit], next: &Unit, settings: &ChunkSettings) -> usize {
+    // What takes no time at all fits into no overlap as well.
+    if settings.overlap == MediaTime::ZERO {
+        return 0;
+    }
+    // The first unit is never repeated: a chunk must move on.
     let candidates = closed.len().saturating_sub(1);
     (0..=candidates)
         .rev()
@@ -264,49 +257,47 @@ fn overlap_of(closed: &[&Segment], next: &Segment, settings: &ChunkSettings) -> 
         .unwrap_or(0)
 }
 
-fn span_of(segments: &[&Segment]) -> Span {
-    segments
+fn span_of(units: &[&Unit]) -> Span {
+    units
         .iter()
         .map(|s| s.span)
         .reduce(Span::union)
         .unwrap_or_default()
 }
 
-fn build(index: u32, segments: &[&Segment], surroundings: Surroundings<'_>) -> Chunk {
+fn build(index: u32, units: &[&Unit], surroundings: Surroundings<'_>) -> Chunk {
     let mut text = String::new();
-    let mut lines: Vec<ChunkLine> = Vec::with_capacity(segments.len());
+    let mut lines: Vec<ChunkLine> = Vec::with_capacity(units.len());
     let mut speakers: Vec<String> = Vec::new();
-    for segment in segments {
+    for unit in units {
         if let Some(last) = lines.last() {
-            text.push(if last.speaker == segment.speaker {
-                ' '
-            } else {
-                '\n'
+            text.push_str(match &unit.lead {
+                Some(lead) => lead,
+                None if last.speaker == unit.speaker => " ",
+                None => "\n",
             });
         }
         let from = text.len();
-        text.push_str(&segment.text);
-        lines.push(ChunkLine {
-            from,
-            to: text.len(),
-            span: segment.span,
-            speaker: segment.speaker.clone(),
-            times: segment.times,
-        });
-        if let Some(speaker) = segment.speaker.as_ref().filter(|name| !speakers.contains(name)) {
+        text.push_str(&unit.text);
+        lines.extend(unit.lines.iter().map(|line| ChunkLine {
+            from: from + line.range.start,
+            to: from + line.range.end,
+            span: line.span,
+            speaker: unit.speaker.clone(),
+            times: line.times,
+        }));
+        if let Some(speaker) = unit.speaker.as_ref().filter(|name| !speakers.contains(name)) {
             speakers.push(speaker.clone());
         }
     }
-    let chapter = segments
-        .first()
-        .and_then(|first| surroundings.chapter(first.span));
-    let estimated = [lines.first(), lines.last()]
+    let chapter = units.first().and_then(|first| surroundings.chapter(first.span));
+    let estimated = [units.first(), units.last()]
         .into_iter()
         .flatten()
-        .any(|l| l.times == TimeQuality::Estimated);
+        .any(|unit| unit.times == TimeQuality::Estimated);
     Chunk {
         index,
-        span: span_of(segments),
+        span: span_of(units),
         text,
         header: header(surroundings, chapter, &speakers),
         speakers,
@@ -327,69 +318,6 @@ fn header(surroundings: Surroundings<'_>, chapter: Option<&Chapter>, speakers: &
         parts.push(speakers.join(", "));
     }
     (!parts.is_empty()).then(|| parts.join(" - "))
-}
-
-/// The segment itself, or its pieces when it is longer than `max`.
-fn cut_to(segment: &Segment, max: MediaTime) -> Vec<Segment> {
-    if segment.span.duration() <= max {
-        return vec![segment.clone()];
-    }
-    let mut pieces = Vec::new();
-    for sentence in align::split_segment(segment) {
-        if sentence.span.duration() <= max {
-            merge_or_push(&mut pieces, sentence, max);
-        } else {
-            pieces.extend(cut_at_words(&sentence, max));
-        }
-    }
-    pieces
-}
-
-/// Joins a sentence to the piece before it where both fit, so that cutting does not leave crumbs.
-fn merge_or_push(pieces: &mut Vec<Segment>, sentence: Segment, max: MediaTime) {
-    match pieces.last_mut() {
-        Some(last) if last.span.union(sentence.span).duration() <= max => {
-            last.span = last.span.union(sentence.span);
-            last.text.push(' ');
-            last.text.push_str(&sentence.text);
-            last.words.extend(sentence.words);
-            last.times = TimeQuality::Estimated;
-        }
-        _ => pieces.push(sentence),
-    }
-}
-
-/// Cuts a sentence that never ends into pieces of even length, between words.
-fn cut_at_words(sentence: &Segment, max: MediaTime) -> Vec<Segment> {
-    let words: Vec<&str> = sentence.text.split_whitespace().collect();
-    let wanted = sentence
-        .span
-        .duration()
-        .as_millis()
-        .div_ceil(max.as_millis().max(1)) as usize;
-    let count = wanted.clamp(1, words.len().max(1));
-    let length = sentence.span.duration().as_millis();
-    (0..count)
-        .map(|piece| {
-            let at = |piece: usize| {
-                let offset = length * piece as u64 / count as u64;
-                sentence
-                    .span
-                    .start()
-                    .saturating_add(MediaTime::from_millis(offset))
-            };
-            let span = Span::between(at(piece), at(piece + 1));
-            let range = words.len() * piece / count..words.len() * (piece + 1) / count;
-            let inside = |word: &&Word| span.start() <= word.span.start() && word.span.start() < span.end();
-            Segment {
-                span,
-                text: words.get(range).unwrap_or_default().join(" "),
-                words: sentence.words.iter().filter(inside).cloned().collect(),
-                times: TimeQuality::Estimated,
-                ..sentence.clone()
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Citations: links that open at the right second, and markers that are checked instead of trusted.
 
 mod bind;
+mod marker;
 mod support;
 
 pub use bind::{Binder, Bound, NOTHING, bind};
+pub use marker::marker;
 pub use support::{Doubt, Unsupported};
 
 use crate::model::{ChunkLine, Citation, Hit};
@@ -71,24 +73,59 @@ pub fn citation(marker: u32, hit: &Hit, line: Option<&ChunkLine>, score: f32) ->
     }
 }
 
-/// The line of `hit` that shares most words with `statement`; the earliest of equals. `None` without lines.
+/// The line of `hit` that shares most words with `statement`; the earliest of equals. `None` when no line shares a word
+/// that means something, as in an answer in another language: then nothing says which line it is.
 pub fn best_line<'a>(hit: &'a Hit, statement: &str) -> Option<&'a ChunkLine> {
-    let wanted = content_words(statement);
-    hit.lines.iter().rev().max_by_key(|line| {
-        let text = hit.text.get(line.from..line.to).unwrap_or_default();
-        content_words(text)
-            .intersection(&wanted)
-            .map(String::len)
-            .sum::<usize>()
-    })
+    best_of(hit, hit.lines.iter(), statement)
 }
 
-/// Lower-case words of three letters or more.
+/// As [`best_line`], among some of its lines.
+fn best_of<'a>(
+    hit: &Hit,
+    lines: impl DoubleEndedIterator<Item = &'a ChunkLine>,
+    statement: &str,
+) -> Option<&'a ChunkLine> {
+    let wanted = content_words(statement);
+    lines
+        .rev()
+        .map(|line| {
+            let there = content_words(hit.text.get(line.from..line.to).unwrap_or_default());
+            (weight_of(there.intersection(&wanted)), line)
+        })
+        .filter(|(shared, _)| *shared > 0)
+        .max_by_key(|(shared, _)| *shared)
+        .map(|(_, line)| line)
+}
+
+/// How much is shared: the letters of the words. One short word alone is nothing: every language has a "die".
+fn weight_of<'a>(shared: impl Iterator<Item = &'a String>) -> usize {
+    let (mut letters, mut words, mut telling) = (0, 0, false);
+    for word in shared {
+        letters += word.len();
+        words += 1;
+        telling |= word.len() > 3 || word.bytes().any(|byte| byte.is_ascii_digit());
+    }
+    if telling || words > 1 { letters } else { 0 }
+}
+
+/// Lower-case words of three letters or more and numbers; in scripts without spaces, each two neighbouring characters.
 fn content_words(text: &str) -> HashSet<String> {
-    text.split(|c: char| !c.is_alphanumeric())
-        .filter(|word| word.chars().count() > 2)
-        .map(str::to_lowercase)
-        .collect()
+    let mut found = HashSet::new();
+    for word in text.split(|c: char| !c.is_alphanumeric()) {
+        let letters: Vec<char> = word.chars().collect();
+        if letters.iter().any(|c| is_of_spaceless_script(*c)) {
+            found.extend(letters.windows(2).map(|pair| pair.iter().collect::<String>()));
+        } else if letters.len() > 2 || letters.iter().any(char::is_ascii_digit) {
+            found.insert(word.to_lowercase());
+        }
+    }
+    found
+}
+
+/// Thai to Khmer, and what China and Japan write with.
+fn is_of_spaceless_script(c: char) -> bool {
+    matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
+        | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod cite;
 pub mod error;
 pub mod fusion;
 pub mod id;
+pub mod language;
 pub mod locator;
 pub mod model;
 pub mod money;

@@ -1,5 +1,9 @@
 //! The values that flow through the index and query paths.
 
+mod filter;
+
+pub use filter::Filter;
+
 use crate::cite::Unsupported;
 use crate::id::{ChunkId, ContentHash, SourceId};
 use crate::{Error, Locator, MediaTime, Result, Span};
@@ -209,7 +213,7 @@ impl Transcript {
     }
 }
 
-/// One segment's place inside a chunk's text: what citations are narrowed to.
+/// One sentence's place inside a chunk's text: what citations are narrowed to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChunkLine {
     /// Where it begins in the chunk's text, in bytes.
@@ -237,7 +241,7 @@ pub struct Chunk {
     pub header: Option<String>,
     /// Distinct speakers in order of appearance.
     pub speakers: Vec<String>,
-    /// The segments the text is made of, in order, covering it up to the white space between them.
+    /// The sentences the text is made of, in order, covering it up to the white space between them.
     pub lines: Vec<ChunkLine>,
     /// Whether the chunk's own bounds were measured or interpolated.
     pub times: TimeQuality,
@@ -349,7 +353,7 @@ pub struct Hit {
     pub text: String,
     /// Who says it.
     pub speakers: Vec<String>,
-    /// The segments the text is made of.
+    /// The sentences the text is made of.
     pub lines: Vec<ChunkLine>,
     /// Whether the bounds were measured or interpolated.
     pub times: TimeQuality,
@@ -430,30 +434,6 @@ impl Answer {
     /// Whether there is anything to say.
     pub fn is_found(&self) -> bool {
         !self.citations.is_empty()
-    }
-}
-
-/// Restricts a search. Empty fields do not restrict; all others must hold together.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Filter {
-    /// Any of these sources.
-    pub sources: Vec<SourceId>,
-    /// Any of these speakers.
-    pub speakers: Vec<String>,
-    /// This language (BCP 47).
-    pub language: Option<String>,
-    /// Sources dated on or after this day, `YYYY-MM-DD`.
-    pub after: Option<String>,
-    /// Sources dated on or before this day, `YYYY-MM-DD`.
-    pub before: Option<String>,
-    /// Chunks that overlap this span.
-    pub within: Option<Span>,
-}
-
-impl Filter {
-    /// Whether nothing is restricted.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
     }
 }
 

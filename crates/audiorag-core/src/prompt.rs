@@ -7,7 +7,7 @@
 
 use crate::capability::{Document, GenerateRequest};
 use crate::cite::{self, NOTHING};
-use crate::model::Hit;
+use crate::model::{ChunkLine, Hit};
 use std::fmt::Write as _;
 
 /// Instructions for models that are given documents and cite them by themselves.
@@ -78,16 +78,26 @@ pub fn follow_up(
     }
 }
 
+/// The lines of a passage in which there is something to read, as [`Document::lines`] has them.
+pub fn shown_lines(hit: &Hit) -> impl Iterator<Item = &ChunkLine> {
+    hit.lines.iter().filter(|line| {
+        let text = hit.text.get(line.from..line.to);
+        text.is_some_and(|text| !clean(text, "").trim().is_empty())
+    })
+}
+
 fn document(hit: &Hit, delimiter: &str) -> Document {
-    let line = |text: &str| Some(quoted(text.trim(), delimiter)).filter(|text| !text.is_empty());
-    let mut lines: Vec<String> = hit
-        .lines
-        .iter()
-        .filter_map(|place| line(hit.text.get(place.from..place.to)?))
+    // A model refuses a document without text.
+    let line = |text: &str| match quoted(text.trim(), delimiter) {
+        text if text.trim().is_empty() => "(nothing was understood)".to_owned(),
+        text => text,
+    };
+    let mut lines: Vec<String> = shown_lines(hit)
+        .filter_map(|place| hit.text.get(place.from..place.to))
+        .map(line)
         .collect();
     if lines.is_empty() {
-        // A model refuses a document without text.
-        lines.push(line(&hit.text).unwrap_or_else(|| "(nothing was understood)".to_owned()));
+        lines.push(line(&hit.text));
     }
     Document {
         title: heading(hit, delimiter),
@@ -178,10 +188,24 @@ mod tests {
     }
 
     #[test]
+    fn answers_are_asked_for_in_the_language_of_the_question() {
+        let request = build("Wer war es?", &[hit("It was the butler.")], "zq81", 500);
+        for instructions in [request.system.as_str(), DOCUMENT_INSTRUCTIONS] {
+            assert!(
+                instructions.contains("Answer in the language of the question, whatever language"),
+                "{instructions}"
+            );
+        }
+        assert!(request.user.ends_with("Question: Wer war es?"));
+        let rewritten = follow_up("Und warum?", &[], "zq81", 500);
+        assert!(rewritten.system.contains("in its own language"));
+    }
+
+    #[test]
     fn documents_say_the_same_as_the_text() {
         let mut spoken = hit("It was. The butler, it was.");
         spoken.lines = [(0, 7), (8, 27), (27, 27)]
-            .map(|(from, to)| crate::model::ChunkLine {
+            .map(|(from, to)| ChunkLine {
                 from,
                 to,
                 span: spoken.span,

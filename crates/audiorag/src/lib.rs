@@ -439,6 +439,7 @@ impl AudioRag {
                 Reranking::Model(reranker) => Reranking::Model(reranker.during(&run)),
                 other => other,
             },
+            top_n: self.settings.reranker.top_n,
             sentences: Sentences {
                 embedder: embedder.clone(),
                 memory: Arc::clone(self.registry.sentences()),

@@ -16,7 +16,7 @@ pub use summary::{Summary, SummarySection};
 pub use thread::{ThreadTurn, Wording};
 
 use crate::guard::Guarded;
-use crate::settings::RetrievalSettings;
+use crate::settings::{RetrievalSettings, SearchMode};
 use audiorag_core::capability::{Embedder, Generator, Reranker, Selector, VectorStore};
 use audiorag_core::id::OperationId;
 use audiorag_core::model::{Answer, Filter, Hit};
@@ -98,6 +98,8 @@ pub(crate) struct Querier {
     pub(crate) sentences: Sentences,
     pub(crate) store: Guarded<dyn VectorStore>,
     pub(crate) reranking: Reranking,
+    /// Passages that are left when they were ordered, where the question asks for no number.
+    pub(crate) top_n: Option<usize>,
     pub(crate) mode: AnswerMode,
     pub(crate) settings: RetrievalSettings,
 }
@@ -180,21 +182,24 @@ impl Querier {
             embedder: &self.embedder,
             store: &self.store,
         };
+        let filter = options.filter.clone().normalised();
         let wanted = retrieve::Wanted {
             question,
             depth: retrieve::depth(top_k, self.store.limits().max_top_k),
-            filter: &options.filter,
+            filter: &filter,
             mode: self.settings.mode,
             sounds: self.settings.sounds,
         };
         let mut found = retrieve::hybrid(stores, wanted, timings).await?;
-        if self.is_store_empty(&found.hits, &options.filter).await? {
+        // Where only words are searched for, no hit comes from the store, however full it is.
+        if self.settings.mode != SearchMode::Lexical && self.is_store_empty(&found.hits, &filter).await? {
             tracing::warn!(
                 "the vector store holds nothing of what is indexed; `audiorag doctor --repair` fills it"
             );
             found.degraded.push(EMPTY_STORE.to_owned());
         }
         let started = Instant::now();
+        let mut left = top_k;
         let ranked = match &self.reranking {
             Reranking::None => None,
             Reranking::Model(reranker) => {
@@ -206,7 +211,12 @@ impl Querier {
         };
         if let Some(ranked) = ranked {
             match ranked {
-                Ok(hits) => found.hits = hits,
+                Ok(hits) => {
+                    found.hits = hits;
+                    if let (None, Some(most)) = (options.top_k, self.top_n) {
+                        left = left.min(most);
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(error = %error.report(), "the reranker failed; keeping the fused order");
                     found.degraded.push("rerank".to_owned());
@@ -214,10 +224,10 @@ impl Querier {
             }
             timings.add(Stage::Rerank, started);
         }
-        if let (Some(most), true) = (self.settings.per_source, options.filter.sources.is_empty()) {
+        if let (Some(most), true) = (self.settings.per_source, filter.sources.is_empty()) {
             found.hits = retrieve::spread(found.hits, most);
         }
-        found.hits.truncate(top_k);
+        found.hits.truncate(left);
         Ok(found)
     }
 

@@ -306,6 +306,8 @@ pub struct RerankerSettings {
     pub provider: String,
     /// Model name; empty where the provider has none.
     pub model: String,
+    /// Passages that are left of those that were ordered; `None` is as many as are retrieved.
+    pub top_n: Option<usize>,
 }
 
 /// How transcripts are cut.
@@ -314,7 +316,7 @@ pub struct RerankerSettings {
 pub struct ChunkSettings {
     /// The length a chunk aims at.
     pub target: MediaTime,
-    /// The length no chunk exceeds, unless one segment alone does; never below the target.
+    /// The length no chunk exceeds; never below the target.
     pub max: MediaTime,
     /// Speech repeated from the chunk before; always below the target.
     pub overlap: MediaTime,

@@ -1,8 +1,10 @@
 //! What holds of every chunk, and what each strategy does.
 
 use super::*;
-use crate::model::Suspicion;
+use crate::align::sentence_ranges;
+use crate::model::{Segment, Suspicion, Word};
 use proptest::prelude::*;
+use unicode_segmentation::UnicodeSegmentation as _;
 
 fn settings(target: u64, max: u64, overlap: u64) -> ChunkSettings {
     ChunkSettings::new(
@@ -189,25 +191,211 @@ fn strategies_cut_at_turns_sentences_and_subjects() {
     );
 }
 
+#[test]
+fn each_sentence_of_an_utterance_is_a_line_with_the_times_of_its_words() {
+    // As Deepgram answers: an utterance with its words, below the maximum of a chunk.
+    let said_at = [
+        ("so", 1_000, 1_300),
+        ("we", 1_300, 1_500),
+        ("paid", 1_600, 2_000),
+        ("five", 2_100, 2_300),
+        ("dollars", 2_300, 2_800),
+        ("nobody", 20_000, 20_600),
+        ("objected", 20_700, 21_500),
+        ("the", 40_000, 40_200),
+        ("five", 40_200, 40_500),
+        ("left", 40_600, 41_000),
+    ];
+    let utterance = Segment {
+        words: said_at
+            .map(|(text, start, end)| Word {
+                span: Span::from_millis(start, end),
+                text: text.to_owned(),
+                confidence: None,
+            })
+            .to_vec(),
+        ..said(
+            1_000,
+            41_000,
+            Some("A"),
+            "So we paid $5. Nobody objected. The five left.",
+        )
+    };
+    for strategy in [ChunkStrategy::Time, ChunkStrategy::Speaker] {
+        let chunks = chunk(
+            &transcript(vec![utterance.clone()]),
+            &ChunkSettings::default().with_strategy(strategy),
+            Surroundings::default(),
+        );
+        let [only] = chunks.as_slice() else {
+            panic!("{chunks:?}")
+        };
+        assert_eq!(only.text, utterance.text);
+        assert_eq!((only.span, only.times), (utterance.span, TimeQuality::Measured));
+        let lines: Vec<(&str, Span, TimeQuality)> = only
+            .lines
+            .iter()
+            .map(|line| (&only.text[line.from..line.to], line.span, line.times))
+            .collect();
+        let measured = TimeQuality::Measured;
+        assert_eq!(
+            lines,
+            [
+                ("So we paid $5.", Span::from_millis(1_000, 2_800), measured),
+                ("Nobody objected.", Span::from_millis(20_000, 21_500), measured),
+                ("The five left.", Span::from_millis(40_000, 41_000), measured)
+            ]
+        );
+        assert!(only.lines.iter().all(|line| line.speaker.as_deref() == Some("A")));
+    }
+}
+
+#[test]
+fn what_is_cut_and_joined_again_keeps_its_measured_times() {
+    let sentences = ["One is it.", "Two is it.", "Three is it."];
+    let word = |(number, text): (u64, &str)| Word {
+        span: Span::from_millis(number * 10_000, number * 10_000 + 9_000),
+        text: text.to_owned(),
+        confidence: None,
+    };
+    let long = Segment {
+        words: (0..)
+            .zip(sentences.iter().flat_map(|s| s.split(' ')))
+            .map(word)
+            .collect(),
+        ..said(0, 90_000, None, &sentences.join("  "))
+    };
+    let chunks = chunk(
+        &transcript(vec![long]),
+        &settings(60_000, 60_000, 0),
+        Surroundings::default(),
+    );
+    let found: Vec<(&str, Span, TimeQuality)> = chunks
+        .iter()
+        .map(|c| (c.text.as_str(), c.span, c.times))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (
+                "One is it.  Two is it.",
+                Span::from_millis(0, 59_000),
+                TimeQuality::Measured
+            ),
+            (
+                "Three is it.",
+                Span::from_millis(60_000, 89_000),
+                TimeQuality::Measured
+            )
+        ]
+    );
+}
+
+prop_compose! {
+    /// A segment's text: sentences with and without an end, in scripts with and without spaces.
+    fn any_text()(
+        sentences in prop::collection::vec(
+            ("[a-zé]{1,6}(,? [a-zéß]{1,6}){0,12}[.?!]?|[你好再见天气🎧]{1,15}[。，]?|[กขา]{1,9}|\\$5[.]", "  ?|\n|"),
+            1..5,
+        ),
+    ) -> String {
+        let mut text = String::new();
+        for (sentence, space) in sentences {
+            text.push_str(&sentence);
+            text.push_str(&space);
+        }
+        text.trim().to_owned()
+    }
+}
+
+/// Words for a segment: none, or those of its text with some missing and some spelled out, at even times.
+fn words_for(segment: &Segment, kind: u8) -> Vec<Word> {
+    let texts: Vec<&str> = segment.text.split_whitespace().collect();
+    let (start, length) = (
+        segment.span.start().as_millis(),
+        segment.span.duration().as_millis(),
+    );
+    let count = texts.len() as u64;
+    (0..count)
+        .zip(texts)
+        .filter(|(place, _)| kind == 1 || (kind == 2 && place % 3 > 0))
+        .map(|(place, text)| Word {
+            span: Span::from_millis(
+                start + length * place / count,
+                start + length * (place + 1) / count + u64::from(kind) * 10,
+            ),
+            text: text.replace("$5", "five dollars").to_lowercase(),
+            confidence: None,
+        })
+        .collect()
+}
+
 prop_compose! {
     fn any_transcript()(
-        steps in prop::collection::vec((0u64..5000, 100u64..70_000, 0u8..3, "[a-z]{1,6}( [a-z]{1,6}){0,20}[.]?"), 0..40),
+        steps in prop::collection::vec((0u64..5000, 100u64..70_000, 0u8..3, any_text(), 0u8..3), 0..16),
     ) -> Transcript {
         let mut at = 0;
-        let segments = steps.into_iter().map(|(gap, length, speaker, text)| {
+        let segments = steps.into_iter().map(|(gap, length, speaker, text, words)| {
             let start = at + gap;
             at = start + length;
-            said(start, at, ["A", "B"].get(usize::from(speaker)).copied(), &text)
+            let mut segment = said(start, at, ["A", "B"].get(usize::from(speaker)).copied(), &text);
+            segment.words = words_for(&segment, words);
+            segment
         }).collect();
         transcript(segments)
     }
 }
 
-fn words_of(texts: impl IntoIterator<Item = String>) -> Vec<String> {
-    texts
-        .into_iter()
-        .flat_map(|t| t.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-        .collect()
+/// All that is said, with what stands between segments.
+fn whole_text(transcript: &Transcript) -> String {
+    let mut text = String::new();
+    let mut before: Option<&Segment> = None;
+    for segment in &transcript.segments {
+        if let Some(before) = before {
+            text.push(if before.speaker == segment.speaker {
+                ' '
+            } else {
+                '\n'
+            });
+        }
+        text.push_str(&segment.text);
+        before = Some(segment);
+    }
+    text
+}
+
+/// Whether the chunks are the text, cut: nothing is between them but white space.
+fn assert_preserved(chunks: &[Chunk], transcript: &Transcript) -> Result<(), TestCaseError> {
+    let text = whole_text(transcript);
+    let mut rest = text.as_str();
+    for piece in chunks {
+        let after = rest.trim_start().strip_prefix(piece.text.as_str());
+        prop_assert!(after.is_some(), "{:?} is not next in {:?}", piece.text, rest);
+        rest = after.unwrap_or_default();
+        let mut at = 0;
+        for line in &piece.lines {
+            prop_assert!(piece.text[at..line.from].trim().is_empty());
+            prop_assert!(line.from < line.to);
+            at = line.to;
+        }
+        prop_assert!(piece.text[at..].trim().is_empty());
+    }
+    prop_assert!(rest.trim().is_empty(), "{rest:?} is missing");
+    Ok(())
+}
+
+/// The units that a chunk is made of.
+fn parts_of<'a>(piece: &Chunk, units: &'a [Unit]) -> Vec<&'a Unit> {
+    let begins =
+        |unit: &Unit| unit.lines[0].span == piece.lines[0].span && piece.text.starts_with(unit.text.as_str());
+    let mut lines = 0;
+    let from = units.iter().position(begins).unwrap();
+    let parts = units[from..].iter().take_while(|unit| {
+        let more = lines < piece.lines.len();
+        lines += unit.lines.len();
+        more
+    });
+    parts.collect()
 }
 
 proptest! {
@@ -221,9 +409,40 @@ proptest! {
     ) {
         let settings = settings(target, target + extra, 0).with_strategy(strategy);
         let chunks = chunk_at(&units(&transcript, &settings), &changes, &settings, Surroundings::default());
-        let chunked = words_of(chunks.iter().map(|c| c.text.clone()));
-        let spoken = words_of(transcript.segments.iter().map(|s| s.text.clone()));
-        prop_assert_eq!(chunked, spoken);
+        assert_preserved(&chunks, &transcript)?;
+    }
+
+    #[test]
+    fn no_line_is_longer_than_a_sentence(
+        transcript in any_transcript(),
+        strategy in any_strategy(),
+        target in 1000u64..60_000,
+    ) {
+        let settings = settings(target, target * 2, 0).with_strategy(strategy);
+        let sentences: usize = transcript.segments.iter().map(|s| sentence_ranges(&s.text).len()).sum();
+        let chunks = chunk(&transcript, &settings, Surroundings::default());
+        let lines: usize = chunks.iter().map(|c| c.lines.len()).sum();
+        prop_assert!(lines >= sentences);
+        for piece in &chunks {
+            for line in &piece.lines {
+                prop_assert_eq!(sentence_ranges(&piece.text[line.from..line.to]).len(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_transcript_gives_the_same_chunks(
+        transcript in any_transcript(),
+        strategy in any_strategy(),
+        target in 1000u64..60_000,
+        overlap in 0u64..20_000,
+    ) {
+        let settings = settings(target, target * 2, overlap.min(target / 3)).with_strategy(strategy);
+        let again = transcript.clone();
+        prop_assert_eq!(
+            chunk(&transcript, &settings, Surroundings::default()),
+            chunk(&again, &settings, Surroundings::default())
+        );
     }
 
     #[test]
@@ -236,18 +455,24 @@ proptest! {
     ) {
         let settings = settings(target, target + extra, 0).with_strategy(strategy);
         let bounds = Span::between(MediaTime::ZERO, transcript.duration);
-        let chunks = chunk_at(&units(&transcript, &settings), &changes, &settings, Surroundings::default());
+        let units = units(&transcript, &settings);
+        let chunks = chunk_at(&units, &changes, &settings, Surroundings::default());
         for (index, piece) in chunks.iter().enumerate() {
             prop_assert_eq!(piece.index as usize, index);
             prop_assert!(bounds.contains(piece.span));
-            // Within a tenth of the target, unless a single segment is longer than that.
+            // Within a tenth of the target, unless a single unit is longer than that.
             let limit = MediaTime::from_millis(target + target / 10);
-            prop_assert!(piece.span.duration() <= limit || piece.lines.len() == 1);
-            let single = piece.lines.len() == 1 && piece.text.split_whitespace().count() == 1;
+            let alone = units.iter().any(|unit| unit.span == piece.span && unit.text == piece.text);
+            prop_assert!(piece.span.duration() <= limit || alone);
+            let single = piece.text.graphemes(true).count() == 1;
             prop_assert!(piece.span.duration() <= MediaTime::from_millis(target + extra) || single);
             for line in &piece.lines {
                 prop_assert!(piece.span.contains(line.span));
                 prop_assert!(piece.text.get(line.from..line.to).is_some());
+            }
+            for pair in piece.lines.windows(2) {
+                prop_assert!(pair[0].span.end() <= pair[1].span.start());
+                prop_assert!(pair[0].to <= pair[1].from);
             }
         }
         prop_assert!(chunks.windows(2).all(|w| w[0].span.end() <= w[1].span.start()));
@@ -257,15 +482,53 @@ proptest! {
     fn appended_audio_changes_only_the_last_chunk(
         transcript in any_transcript(),
         strategy in any_strategy(),
-        keep in 0usize..40,
+        keep in 0usize..16,
+        overlap in prop::bool::ANY,
     ) {
-        let settings = settings(20_000, 30_000, 0).with_strategy(strategy);
+        let settings = settings(20_000, 30_000, if overlap { 6_000 } else { 0 }).with_strategy(strategy);
         let mut shorter = transcript.clone();
         shorter.segments.truncate(keep);
         let all = chunk(&transcript, &settings, Surroundings::default());
         let some = chunk(&shorter, &settings, Surroundings::default());
         let settled = some.len().saturating_sub(1);
         prop_assert_eq!(&all[..settled], &some[..settled]);
+    }
+
+    #[test]
+    fn appended_audio_changes_no_subject_but_the_last_ones(
+        transcript in any_transcript(),
+        keep in 0usize..16,
+        overlap in prop::bool::ANY,
+    ) {
+        let settings = settings(20_000, 30_000, if overlap { 6_000 } else { 0 })
+            .with_strategy(ChunkStrategy::Semantic);
+        let mut shorter = transcript.clone();
+        shorter.segments.truncate(keep);
+        let by_subject = |transcript: &Transcript| {
+            let units = units(transcript, &settings);
+            // Letters stand for what an embedding model would make of them.
+            let vectors: Vec<Vec<f32>> = units
+                .iter()
+                .map(|unit| {
+                    let mut vector = vec![0.0; 4];
+                    unit.text.chars().for_each(|c| vector[c as usize % 4] += 1.0);
+                    vector
+                })
+                .collect();
+            let vectors: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
+            (chunk_at(&units, &topics(&vectors), &settings, Surroundings::default()), units)
+        };
+        let (all, _) = by_subject(&transcript);
+        let (some, units) = by_subject(&shorter);
+        let settled = units
+            .len()
+            .checked_sub(UNSETTLED + 1)
+            .and_then(|place| units.get(place))
+            .map_or(MediaTime::ZERO, |unit| unit.span.end());
+        let before = |chunks: &[Chunk]| -> Vec<Chunk> {
+            chunks.iter().filter(|c| c.span.end() < settled).cloned().collect()
+        };
+        prop_assert_eq!(before(&all), before(&some));
     }
 
     #[test]
@@ -280,17 +543,19 @@ proptest! {
         let marks = chapters(&marks);
         let surroundings = Surroundings { chapters: &marks, ..Surroundings::default() };
         let overlap = if overlap { target / 3 } else { 0 };
-        let chunks = chunk(&transcript, &settings(target, target * 2, overlap), surroundings);
+        let settings = settings(target, target * 2, overlap);
+        let chunks = chunk(&transcript, &settings, surroundings);
+        let units = units(&transcript, &settings);
         for piece in &chunks {
-            let of = |line: &ChunkLine| surroundings.chapter(line.span);
-            prop_assert!(piece.lines.windows(2).all(|pair| of(&pair[0]) == of(&pair[1])), "{piece:?}");
-            let title = of(&piece.lines[0]).map(|chapter| chapter.title.as_str());
+            let parts = parts_of(piece, &units);
+            let of = |unit: &Unit| surroundings.chapter(unit.span);
+            prop_assert!(parts.windows(2).all(|pair| of(pair[0]) == of(pair[1])), "{piece:?}");
+            let title = of(parts[0]).map(|chapter| chapter.title.as_str());
             let header = piece.header.as_deref().unwrap_or_default();
             prop_assert_eq!(header.split(" - ").find(|part| part.starts_with('c')), title);
         }
         if overlap == 0 {
-            let chunked = words_of(chunks.iter().map(|c| c.text.clone()));
-            prop_assert_eq!(chunked, words_of(transcript.segments.iter().map(|s| s.text.clone())));
+            assert_preserved(&chunks, &transcript)?;
         }
         prop_assert!(chunks.windows(2).all(|w| w[0].span.start() < w[1].span.start()));
     }

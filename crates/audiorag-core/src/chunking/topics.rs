@@ -9,9 +9,12 @@ const REACH: usize = 3;
 /// How far the similarity has to fall below the hills on both sides together.
 const DEPTH: f32 = 0.2;
 
+/// How many of the last units may be grouped otherwise when more is said: what lies so near to a gap decides about it.
+pub const UNSETTLED: usize = WINDOW + REACH;
+
 /// The units with which a new subject begins, given the vector of each: where the similarity of what is said before and
 /// after dips, as in Hearst, "TextTiling" (Computational Linguistics 23(1), 1997), with embeddings for words. Only what
-/// lies near a gap decides, so that audio appended later changes no gap before the last ones.
+/// lies near a gap decides, so that audio appended later changes no gap before the last [`UNSETTLED`] units.
 pub fn topics(vectors: &[&[f32]]) -> BTreeSet<usize> {
     let similarity: Vec<f32> = (1..vectors.len())
         .map(|gap| {
@@ -82,7 +85,7 @@ mod tests {
         ) {
             let all: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
             let some = &all[..keep.min(all.len())];
-            let settled = some.len().saturating_sub(WINDOW + REACH);
+            let settled = some.len().saturating_sub(UNSETTLED);
             let before = |places: BTreeSet<usize>| -> Vec<usize> {
                 places.into_iter().filter(|place| *place < settled).collect()
             };

@@ -1,8 +1,10 @@
 //! From the words of a model to an answer whose every number stands for a passage.
 
+use super::marker::{Marker, Place, next_marker, open_marker};
 use super::support::{self, Unsupported};
-use super::{best_line, citation};
-use crate::model::{Citation, Hit};
+use super::{best_line, best_of, citation};
+use crate::model::{ChunkLine, Citation, Hit};
+use crate::prompt;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
@@ -26,8 +28,9 @@ pub struct Bound {
 
 /// Binds the `[n]` markers of a generated text to `hits` (passage `n` is `hits[n - 1]`).
 ///
-/// Numbers that were not given are taken out and counted. Each statement's citation is narrowed to the line of
-/// its passage that shares most words with it, so one passage may become several citations.
+/// Numbers that were not given are taken out and counted. Each statement's citation is narrowed to the line that its
+/// marker names (see [`marker`](super::marker)), or else to the line of its passage that shares most words with it, so
+/// one passage may become several citations. Where no line shares any, the whole passage is cited.
 pub fn bind(text: &str, hits: &[Hit]) -> Bound {
     let mut binder = Binder::new(hits);
     binder.push(text);
@@ -45,7 +48,7 @@ pub struct Binder<'a> {
     citations: Vec<Citation>,
     /// The passage of each citation.
     cited: Vec<&'a Hit>,
-    numbers: HashMap<(usize, usize), u32>,
+    numbers: HashMap<(usize, Option<usize>), u32>,
     removed: usize,
     says_nothing: bool,
 }
@@ -126,7 +129,7 @@ impl<'a> Binder<'a> {
     }
 
     fn marker(&mut self, marker: Marker) {
-        let Marker::Passages(ids) = marker else {
+        let Marker::Passages(places) = marker else {
             self.says_nothing = true;
             self.drop_space();
             return;
@@ -134,13 +137,14 @@ impl<'a> Binder<'a> {
         let statement = last_statement(&self.out);
         let mut seen = HashSet::new();
         let mut bound: Vec<u32> = Vec::new();
-        for id in ids {
+        for place in places {
+            let id = place.passage;
             let Some(hit) = id.checked_sub(1).and_then(|index| self.hits.get(index)) else {
                 self.removed += 1;
                 continue;
             };
-            let line = best_line(hit, &statement);
-            let key = (id, line.map_or(0, |line| line.from));
+            let line = cited_line(hit, &place, &statement);
+            let key = (id, line.map(|line| line.from));
             let number = *self.numbers.entry(key).or_insert_with(|| {
                 let number = self.citations.len() as u32 + 1;
                 let score = hit.scores.dense.unwrap_or(hit.scores.fused);
@@ -166,63 +170,17 @@ impl<'a> Binder<'a> {
     }
 }
 
-/// What stands in square brackets and is no text.
-pub(super) enum Marker {
-    /// `[1]`, `[1, 2]`.
-    Passages(Vec<usize>),
-    /// [`NOTHING`].
-    Nothing,
-}
-
-/// Splits at the next marker: text before, the marker, text after.
-pub(super) fn next_marker(text: &str) -> Option<(&str, Marker, &str)> {
-    let mut search = 0;
-    while let Some(at) = text.get(search..)?.find('[').map(|at| at + search) {
-        let inner = text.get(at + 1..)?;
-        if let Some(end) = inner.find(']')
-            && let Some(marker) = inner.get(..end).and_then(parse_marker)
-        {
-            return Some((text.get(..at)?, marker, inner.get(end + 1..)?));
-        }
-        search = at + 1;
-    }
-    None
-}
-
-fn parse_marker(inner: &str) -> Option<Marker> {
-    if inner.trim().eq_ignore_ascii_case(word_of_nothing()) {
-        return Some(Marker::Nothing);
-    }
-    let ids: Option<Vec<usize>> = inner
-        .split([',', ';'])
-        .map(|id| {
-            let id = id.trim();
-            // A number too large for a passage is still a marker, and a foreign one.
-            (!id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()))
-                .then(|| id.parse().unwrap_or(usize::MAX))
-        })
-        .collect();
-    ids.map(Marker::Passages)
-}
-
-fn word_of_nothing() -> &'static str {
-    NOTHING.trim_matches(['[', ']'])
-}
-
-/// Where the text ends that cannot become a marker any more, whatever follows.
-fn open_marker(text: &str) -> usize {
-    let Some(at) = text.rfind('[') else {
-        return text.len();
+/// The line that a marker means.
+fn cited_line<'a>(hit: &'a Hit, place: &Place, statement: &str) -> Option<&'a ChunkLine> {
+    let Some((first, last)) = place.lines else {
+        return best_line(hit, statement);
     };
-    let inner = text.get(at + 1..).unwrap_or_default();
-    let numbers = inner
-        .chars()
-        .all(|c| c.is_ascii_digit() || matches!(c, ',' | ';') || c.is_whitespace());
-    let word = inner.trim();
-    let nothing = word_of_nothing()
-        .get(..word.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(word));
-    if numbers || nothing { at } else { text.len() }
+    let named: Vec<&ChunkLine> = (1..)
+        .zip(prompt::shown_lines(hit))
+        .filter(|(number, _)| (first..=last).contains(number))
+        .map(|(_, line)| line)
+        .collect();
+    best_of(hit, named.iter().copied(), statement).or_else(|| named.first().copied())
 }
 
 /// The sentence that the text ends with, without earlier markers.
@@ -274,9 +232,62 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_in_another_language_cites_the_whole_passage() {
+        let hits = [hit(
+            "a",
+            &[
+                ("They will die of laughter.", 0, 10),
+                ("The invoice failed twice in 1974.", 10, 20),
+            ],
+        )];
+        let bound = bind("Die Rechnung ist schon wieder geplatzt [1].", &hits);
+        assert_eq!(bound.citations[0].quote, hits[0].text);
+        assert_eq!(bound.citations[0].span, hits[0].span);
+        assert_eq!(bound.text, "Die Rechnung ist schon wieder geplatzt [1].");
+        // A number is the same in every language.
+        let bound = bind("Das war 1974 [1]. Niemand weiß warum [1].", &hits);
+        assert_eq!(bound.text, "Das war 1974 [1]. Niemand weiß warum [2].");
+        assert_eq!(bound.citations[0].span, Span::from_millis(10, 20));
+        assert_eq!(bound.citations[1].span, hits[0].span);
+    }
+
+    #[test]
+    fn a_line_is_found_in_a_script_without_spaces() {
+        let hits = [hit("a", &[("今天天气很好。", 0, 10), ("火车晚点了。", 10, 20)])];
+        let bound = bind("那趟火车晚点[1]。", &hits);
+        assert_eq!(bound.citations[0].quote, "火车晚点了。");
+    }
+
+    #[test]
+    fn a_line_that_is_named_is_cited_whatever_its_words() {
+        // The second line holds nothing that a model is shown.
+        let hits = [hit(
+            "a",
+            &[
+                ("The invoice failed.", 0, 10),
+                ("\u{200b}", 10, 20),
+                ("The train was late.", 20, 30),
+                ("Nobody came.", 30, 40),
+            ],
+        )];
+        let bound = bind(
+            "Der Zug kam [1#2]. Der Invoice failed [1#2-3]. Wie [1#9], so [7#1].",
+            &hits,
+        );
+        assert_eq!(
+            bound.text,
+            "Der Zug kam [1]. Der Invoice failed [1]. Wie [2], so."
+        );
+        assert_eq!(bound.citations[0].quote, "The train was late.");
+        assert_eq!(bound.citations[1].quote, hits[0].text);
+        assert_eq!(bound.removed, 1);
+    }
+
+    #[test]
     fn brackets_that_are_not_markers_stay() {
-        let bound = bind("See [a] and [] and [1 2] and [", &[]);
-        assert_eq!(bound.text, "See [a] and [] and [1 2] and [");
+        let text = "See [a] and [] and [1 2] and [12:30] and [#1] and [1#] and [1#2-] and [";
+        let bound = bind(text, &[]);
+        assert_eq!(bound.text, text);
         assert_eq!(bound.removed, 0);
     }
 
@@ -304,7 +315,7 @@ mod tests {
     proptest! {
         #[test]
         fn however_a_text_arrives_it_is_bound_the_same(
-            text in "([a-z. \n]{0,9}|\\[[0-9]{0,3}(, ?[0-9])?\\]?|\\[noth(ing\\])?){0,12}",
+            text in "([a-z. \n]{0,9}|\\[[0-9]{0,3}(#[0-9](-[0-9])?)?(, ?[0-9])?\\]?|\\[noth(ing\\])?){0,12}",
             cut in 1..9usize,
         ) {
             let hits = [hit("a", &[("one two", 0, 10)]), hit("b", &[("three four", 20, 30)])];
@@ -327,7 +338,7 @@ mod tests {
             let mut highest = 0;
             while let Some((_, ids, after)) = next_marker(rest) {
                 let Marker::Passages(ids) = ids else { continue };
-                for id in ids {
+                for id in ids.into_iter().map(|place| place.passage) {
                     prop_assert!(id >= 1 && id <= bound.citations.len());
                     prop_assert!(id <= highest + 1, "numbers appear in order");
                     highest = highest.max(id);

@@ -4,7 +4,7 @@
 //! statements that share hardly a word with the passages they cite. What passes may still be wrong; what does not pass
 //! deserves a look.
 
-use super::bind::{Marker, next_marker};
+use super::marker::{Marker, Place, next_marker};
 use crate::model::Hit;
 use std::collections::HashSet;
 
@@ -137,7 +137,7 @@ fn statements(text: &str) -> Vec<Statement> {
                 break;
             }
             let Some(last) = statements.last_mut() else { break };
-            last.cites.extend(ids);
+            last.cites.extend(passages(ids));
             from = range.end - after.trim_start().len();
             last.to = range.end - after.len();
             rest = after.trim_start();
@@ -151,7 +151,7 @@ fn statements(text: &str) -> Vec<Statement> {
         while let Some((before, marker, after)) = next_marker(rest) {
             statement.said.push_str(before);
             if let Marker::Passages(ids) = marker {
-                statement.cites.extend(ids);
+                statement.cites.extend(passages(ids));
             }
             rest = after;
         }
@@ -161,6 +161,10 @@ fn statements(text: &str) -> Vec<Statement> {
         }
     }
     statements
+}
+
+fn passages(places: Vec<Place>) -> impl Iterator<Item = usize> {
+    places.into_iter().map(|place| place.passage)
 }
 
 /// What stands between quotation marks.

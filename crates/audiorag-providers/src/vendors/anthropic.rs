@@ -6,7 +6,7 @@
 //! - Models think before they answer, and their thoughts count against `max_tokens`. They are told not to where they
 //!   can be, and get room for it where they cannot.
 //! - Passages are sent as `search_result` blocks, a text block for each sentence, and the citations that come back
-//!   become the numbers of passages behind each statement (the SDK's `search_result_block_param.py` and
+//!   become the numbers of passages and their lines behind each statement (the SDK's `search_result_block_param.py` and
 //!   `citations_search_result_location.py`).
 
 use super::{Model, Offer, Price, SettingKind, Unit, Vendor, VendorContext, VendorSetting};
@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use audiorag_core::capability::{
     GenerateRequest, GenerateStream, Generator, GeneratorLimits, Health, ProviderInfo,
 };
+use audiorag_core::cite;
 use audiorag_core::prompt::DOCUMENT_INSTRUCTIONS;
 use audiorag_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
@@ -236,8 +237,8 @@ fn content(request: &GenerateRequest) -> (&str, Vec<Value>) {
 /// Reads the events of a message.
 #[derive(Debug, Default)]
 struct Reader {
-    /// The documents that the block under way cites.
-    cited: BTreeSet<usize>,
+    /// The documents that the block under way cites, with the first and the last of the cited lines.
+    cited: BTreeSet<(usize, Option<(usize, usize)>)>,
     input_tokens: u64,
     output_tokens: u64,
     reason: Option<String>,
@@ -262,15 +263,14 @@ impl ReadAnswer for Reader {
             // Thoughts and signatures come without `text`, citations between the text and the end of its block.
             "content_block_delta" => {
                 let delta = told.delta.unwrap_or_default();
-                let cited = delta.citation.and_then(|citation| citation.document);
+                let cited = delta.citation.and_then(|citation| citation.place());
                 self.cited.extend(cited);
                 Ok(Read::Text(delta.text.unwrap_or_default()))
             }
             "content_block_stop" => {
                 let mut markers = String::new();
-                for index in std::mem::take(&mut self.cited) {
-                    // As the numbers in the prompt count: from one.
-                    let _ = write!(markers, " [{}]", index + 1);
+                for (document, lines) in std::mem::take(&mut self.cited) {
+                    let _ = write!(markers, " {}", cite::marker(document, lines));
                 }
                 Ok(Read::Text(markers))
             }
@@ -355,11 +355,29 @@ struct Delta {
     stop_reason: Option<String>,
 }
 
-/// A `search_result_location`: which of the request's documents, counted from zero.
+/// A `search_result_location`: which of the request's documents, and which blocks of its content, counted from zero.
+/// The end is that of a range, which does not hold it.
 #[derive(Deserialize)]
 struct Cited {
     #[serde(rename = "search_result_index")]
     document: Option<usize>,
+    #[serde(rename = "start_block_index")]
+    first: Option<usize>,
+    #[serde(rename = "end_block_index")]
+    end: Option<usize>,
+}
+
+impl Cited {
+    /// The document and its lines, as the numbers in the prompt count: from one.
+    fn place(&self) -> Option<(usize, Option<(usize, usize)>)> {
+        let document = self.document?.saturating_add(1);
+        let lines = self
+            .first
+            .zip(self.end)
+            .filter(|(first, end)| first < end)
+            .map(|(first, end)| (first.saturating_add(1), end));
+        Some((document, lines))
+    }
 }
 
 #[derive(Deserialize)]

@@ -90,7 +90,10 @@ async fn documents_are_cited_by_the_model_and_numbered_here() {
             text.push_str(&delta);
         }
     }
-    assert_eq!(text, "It was the best [1] and the worst of times [1] [2].");
+    assert_eq!(
+        text,
+        "It was the best [1#1] and the worst of times [1#1] [2#1-2]."
+    );
     let body: Value = serde_json::from_slice(&server.requests()[0].body).unwrap();
     let content = &body["messages"][0]["content"];
     assert_eq!(

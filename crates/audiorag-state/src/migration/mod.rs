@@ -6,6 +6,7 @@ mod m20261125_000003_name_speakers;
 mod m20261126_000004_fetch_sources;
 mod m20261127_000005_keep_threads;
 mod m20261128_000006_index_sounds;
+mod m20261201_000007_normalise_languages;
 
 use crate::db::{self, StateOptions, beside, sql};
 use crate::fault::{Attempt, Fault};
@@ -37,13 +38,14 @@ impl MigratorTrait for Released {
             Box::new(m20261126_000004_fetch_sources::Migration),
             Box::new(m20261127_000005_keep_threads::Migration),
             Box::new(m20261128_000006_index_sounds::Migration),
+            Box::new(m20261201_000007_normalise_languages::Migration),
         ]
     }
 }
 
 impl Plan for Released {
     fn rewriting() -> &'static [&'static str] {
-        &["m20261128_000006_index_sounds"]
+        &["m20261128_000006_index_sounds", "m20261201_000007_normalise_languages"]
     }
 }
 

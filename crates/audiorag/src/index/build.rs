@@ -13,6 +13,7 @@ use super::{Indexer, SourceOutcome, embed};
 use crate::operation;
 use audiorag_audio::DecodeOptions;
 use audiorag_core::id::{ContentHash, RevisionId, SourceId};
+use audiorag_core::language;
 use audiorag_core::model::{Media, SourceStatus};
 use audiorag_core::{Error, ErrorKind, MediaTime, Result, Stage};
 use audiorag_state::{Lease, RevisionFacts};
@@ -229,10 +230,10 @@ impl Indexer {
                 let chunks = self.cut(material, &changes, source_id, revision);
                 let facts = RevisionFacts {
                     duration,
-                    language: transcript
-                        .language
-                        .clone()
-                        .or_else(|| draft.media.language.clone()),
+                    language: [&transcript.language, &draft.media.language]
+                        .into_iter()
+                        .flatten()
+                        .find_map(|tag| language::primary(tag)),
                 };
                 state.save_chunks(lease, revision, &facts, &chunks).await?;
                 let suspicious = transcript

@@ -14,6 +14,7 @@ use super::{IndexOptions, Indexer};
 use crate::captions::{self, CAPTIONS_VERSION, GivenTranscript};
 use crate::settings::TranscriptMode;
 use audiorag_core::id::{ContentHash, KeyHasher, PartKey, RevisionId};
+use audiorag_core::language::primary;
 use audiorag_core::model::Media;
 use audiorag_core::{Error, Locator, MediaTime, Result, Span, Stage};
 use audiorag_state::{Lease, NewTranscript, PartRow, RevisionRecord};
@@ -391,11 +392,6 @@ fn preference(url: &str, media_type: Option<&str>) -> usize {
     EXTENSIONS.iter().position(is).unwrap_or(EXTENSIONS.len())
 }
 
-/// The language of a tag without its country: `de` of `de-AT`.
-fn primary(tag: &str) -> String {
-    tag.split(['-', '_']).next().unwrap_or(tag).to_ascii_lowercase()
-}
-
 /// The key of the transcript that a file gives a recording of this length.
 fn key_of(content: &ContentHash, ready: &Ready, duration: MediaTime) -> PartKey {
     PartKey::from_stored(
@@ -513,7 +509,6 @@ impl Sidecars {
 
 /// Whether a language tag is of the language asked for, whatever the region.
 fn speaks(tag: &str, language: Option<&str>) -> bool {
-    let primary = |tag: &str| tag.split('-').next().unwrap_or(tag).to_ascii_lowercase();
     language.is_some_and(|language| primary(language) == primary(tag))
 }
 

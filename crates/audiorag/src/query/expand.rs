@@ -44,7 +44,7 @@ pub(crate) async fn passages(state: &State, hits: Vec<Hit>, neighbours: u32) -> 
 /// Joins hits that follow each other in a recording into one passage, at the place of the better one, so that a
 /// thought that runs over a chunk's end is read whole.
 ///
-/// Chunks of a source touch when nothing is said between them; hits whose texts overlap stay apart.
+/// Chunks of a source touch when nothing is said between them, or share the sentences that the later one repeats.
 fn merge_neighbours(hits: Vec<Hit>) -> Vec<Hit> {
     let mut passages: Vec<Hit> = Vec::with_capacity(hits.len());
     for hit in hits {
@@ -53,48 +53,101 @@ fn merge_neighbours(hits: Vec<Hit>) -> Vec<Hit> {
     passages
 }
 
-/// Joins a hit to the passage that it continues or begins; one that touches none becomes a passage where `alone` allows
+/// Joins a hit to the passages that it continues or begins; one that touches none becomes a passage where `alone` allows
 /// it. Whether it is in a passage now.
 fn add(passages: &mut Vec<Hit>, hit: Hit, alone: bool) -> bool {
-    let place = passages.iter().position(|passage| {
-        passage.source_id == hit.source_id && (follows(passage, &hit) || follows(&hit, passage))
-    });
-    match place.and_then(|place| passages.get_mut(place)) {
-        Some(passage) => {
-            let merged = if follows(passage, &hit) {
-                join(passage, &hit)
-            } else {
-                join(&hit, passage)
-            };
-            *passage = Hit {
-                chunk_id: passage.chunk_id.clone(),
-                scores: passage.scores,
-                ..merged
-            };
-            true
-        }
-        None if alone => {
-            passages.push(hit);
-            true
-        }
-        None => false,
+    if !alone && touching(passages, &hit).is_none() {
+        return false;
     }
+    // It comes after those that are better, until it joins one of them.
+    let (mut at, mut hit) = (passages.len(), hit);
+    while let Some(place) = touching(passages, &hit) {
+        let other = passages.remove(place);
+        let merged = if holds(&other, &hit) {
+            other.clone()
+        } else if holds(&hit, &other) {
+            hit.clone()
+        } else if follows(&other, &hit) {
+            join(&other, &hit)
+        } else {
+            join(&hit, &other)
+        };
+        let better = if place < at { &other } else { &hit };
+        hit = Hit {
+            chunk_id: better.chunk_id.clone(),
+            scores: better.scores,
+            ..merged
+        };
+        // What stood behind the one that was taken out moved up.
+        at = at.min(place);
+    }
+    passages.insert(at.min(passages.len()), hit);
+    true
 }
 
-/// Whether `after` begins where `before` ends, with at most a short pause between.
+/// The first passage that a hit continues, begins, or is part of.
+fn touching(passages: &[Hit], hit: &Hit) -> Option<usize> {
+    let touches = |a: &Hit, b: &Hit| follows(a, b) || holds(a, b);
+    passages.iter().position(|passage| {
+        passage.source_id == hit.source_id && (touches(passage, hit) || touches(hit, passage))
+    })
+}
+
+/// Whether all that `inner` says is in `outer`.
+fn holds(outer: &Hit, inner: &Hit) -> bool {
+    let same = |lines: &[ChunkLine]| {
+        let mut pairs = lines.iter().zip(&inner.lines);
+        pairs.all(|(a, b)| is_same(outer, a, inner, b))
+    };
+    !inner.lines.is_empty() && outer.lines.windows(inner.lines.len()).any(same)
+}
+
+/// Whether two lines are one sentence of the recording.
+fn is_same(of: &Hit, line: &ChunkLine, of_other: &Hit, other: &ChunkLine) -> bool {
+    line.span == other.span && of.text.get(line.from..line.to) == of_other.text.get(other.from..other.to)
+}
+
+/// Whether `after` begins where `before` ends, with at most a short pause between, or with the last sentences of it.
 fn follows(before: &Hit, after: &Hit) -> bool {
+    if before.span.end() > after.span.start() {
+        return before.span.start() < after.span.start() && repeated(before, after) > 0;
+    }
     let gap = after.span.start().saturating_sub(before.span.end()).as_millis();
-    before.span.end() <= after.span.start() && gap <= 2_000
+    gap <= 2_000
+}
+
+/// How many of the last lines of `before` are the first ones of `after`.
+fn repeated(before: &Hit, after: &Hit) -> usize {
+    let most = before.lines.len().min(after.lines.len());
+    (1..=most)
+        .rev()
+        .find(|count| {
+            let ending = before.lines.iter().skip(before.lines.len() - count);
+            ending
+                .zip(&after.lines)
+                .all(|(a, b)| is_same(before, a, after, b))
+        })
+        .unwrap_or_default()
 }
 
 fn join(before: &Hit, after: &Hit) -> Hit {
+    let shared = repeated(before, after);
+    let fresh = after.lines.get(shared..).unwrap_or_default();
+    let begin = match (shared, fresh.first()) {
+        (0, _) => 0,
+        (_, Some(line)) => line.from,
+        (_, None) => after.text.len(),
+    };
     let mut text = before.text.clone();
-    text.push(' ');
+    let more = after.text.get(begin..).unwrap_or_default();
+    if !more.is_empty() {
+        text.push(' ');
+    }
     let offset = text.len();
-    text.push_str(&after.text);
-    let moved = after.lines.iter().map(|line| ChunkLine {
-        from: line.from + offset,
-        to: line.to + offset,
+    text.push_str(more);
+    let moved = fresh.iter().map(|line| ChunkLine {
+        from: line.from - begin + offset,
+        to: line.to - begin + offset,
         ..line.clone()
     });
     let mut speakers = before.speakers.clone();
@@ -129,6 +182,7 @@ mod tests {
     use super::*;
     use audiorag_core::id::SourceId;
     use audiorag_core::{Locator, Span};
+    use std::fmt::Write as _;
 
     fn at(id: &str, source: &str, start: u64, end: u64) -> Hit {
         let text = format!("text of {id}.");
@@ -172,5 +226,67 @@ mod tests {
             .map(|l| &passages[0].text[l.from..l.to])
             .collect();
         assert_eq!(quotes, ["text of a.", "text of b."]);
+    }
+
+    #[test]
+    fn a_hit_between_two_passages_makes_them_one() {
+        let hits = vec![
+            at("a", "s", 0, 30_000),
+            at("x", "t", 0, 30_000),
+            at("c", "s", 60_000, 90_000),
+            at("y", "u", 0, 30_000),
+            at("b", "s", 30_000, 60_000),
+        ];
+        let passages = merge_neighbours(hits.clone());
+        let ids: Vec<&str> = passages.iter().map(|p| p.chunk_id.as_str()).collect();
+        assert_eq!(ids, ["a", "x", "y"]);
+        assert_eq!(passages[0].text, "text of a. text of b. text of c.");
+        assert_eq!(passages[0].span, Span::from_millis(0, 90_000));
+        let reversed: Vec<Hit> = hits.into_iter().rev().collect();
+        let passages = merge_neighbours(reversed);
+        let ids: Vec<&str> = passages.iter().map(|p| p.chunk_id.as_str()).collect();
+        assert_eq!(ids, ["b", "y", "x"]);
+        assert_eq!(passages[0].text, "text of a. text of b. text of c.");
+    }
+
+    #[test]
+    fn what_a_chunk_repeats_of_the_one_before_is_read_once() {
+        let chunk = |id: &str, numbers: std::ops::Range<u64>| {
+            let mut hit = at(id, "s", numbers.start * 1_000, numbers.end * 1_000);
+            hit.text.clear();
+            hit.lines.clear();
+            for number in numbers {
+                if !hit.text.is_empty() {
+                    hit.text.push(' ');
+                }
+                let from = hit.text.len();
+                let _ = write!(hit.text, "Number {number}.");
+                hit.lines.push(ChunkLine {
+                    from,
+                    to: hit.text.len(),
+                    span: Span::from_millis(number * 1_000, number * 1_000 + 1_000),
+                    speaker: None,
+                    times: TimeQuality::Measured,
+                });
+            }
+            hit
+        };
+        for order in [[0, 1, 2], [2, 1, 0], [0, 2, 1], [1, 2, 0]] {
+            let chunks = [chunk("a", 0..3), chunk("b", 2..5), chunk("c", 3..7)];
+            let hits = order.map(|place| chunks[place].clone()).to_vec();
+            let passages = merge_neighbours(hits);
+            let [only] = passages.as_slice() else {
+                panic!("{passages:?}")
+            };
+            assert_eq!(
+                only.text,
+                "Number 0. Number 1. Number 2. Number 3. Number 4. Number 5. Number 6."
+            );
+            assert_eq!(only.lines.len(), 7);
+            for (number, line) in only.lines.iter().enumerate() {
+                assert_eq!(only.text[line.from..line.to], format!("Number {number}."));
+                assert_eq!(line.span.start().as_millis(), number as u64 * 1_000);
+            }
+        }
     }
 }

@@ -29,16 +29,51 @@ const MAX_RERANKED: usize = 10;
 /// on the evaluation set (docs/quality.md); half and double of it are as good within its error.
 const LOSS_PER_PLACE: f32 = 0.01;
 
+/// How much less similar a sentence may be that holds rare words of the question, or stands in a passage with words of
+/// their sound: names and numbers hardly count in the vectors of a small model, and nobody says them by chance.
+const BACKED: f32 = 0.15;
+
+/// So many rare words of the question have to be in a sentence, or all that it has.
+const RARE_WORDS: usize = 2;
+
+/// A word is rare that is in no more than one of so many sentences that were looked at.
+const RARE_SHARE: usize = 8;
+
+/// How alike the words of a passage have to sound (see [`Scores::sound`](audiorag_core::model::Scores::sound)).
+const SOUNDS_ALIKE: f32 = 0.75;
+
 /// A sentence of a passage.
 type Sentence<'a> = (&'a Hit, &'a ChunkLine, &'a str);
 
-/// The sentences of `passages`, best first, each with its score and its cosine similarity to the question.
+/// A sentence that was compared with the question.
+struct Scored<'a> {
+    score: f32,
+    /// Cosine similarity to the question.
+    similarity: f32,
+    /// Whether its words speak for it, too.
+    is_backed: bool,
+    sentence: Sentence<'a>,
+}
+
+impl Scored<'_> {
+    /// Whether it may answer the question.
+    fn is_near(&self, abstain_below: f32) -> bool {
+        let least = if self.is_backed {
+            abstain_below - BACKED
+        } else {
+            abstain_below
+        };
+        self.similarity >= least
+    }
+}
+
+/// The sentences of `passages`, best first.
 async fn scored<'a>(
     vectors: &Sentences,
     question: &str,
     vector: &[f32],
     passages: &'a [Hit],
-) -> Result<Vec<(f32, f32, Sentence<'a>)>> {
+) -> Result<Vec<Scored<'a>>> {
     let sentences: Vec<Sentence<'_>> = passages
         .iter()
         .flat_map(|hit| hit.lines.iter().map(move |line| (hit, line)))
@@ -47,21 +82,52 @@ async fn scored<'a>(
         .collect();
     let texts: Vec<&str> = sentences.iter().map(|(_, _, text)| *text).collect();
     let vectors = vectors.vectors(&texts).await?;
-    let similarities = vectors.iter().map(|sentence| dot(sentence, vector));
     let wanted = content_words(question);
-    let mut scored: Vec<(f32, f32, Sentence<'_>)> = similarities
+    let backed = backed(&wanted, &sentences);
+    let mut scored: Vec<Scored<'_>> = vectors
+        .iter()
         .zip(sentences)
-        .map(|(similarity, sentence)| {
+        .zip(backed)
+        .map(|((sentence_vector, sentence), is_backed)| {
+            let similarity = dot(sentence_vector, vector);
             let score = (1.0 - LEXICAL_SHARE) * similarity + LEXICAL_SHARE * coverage(&wanted, sentence.2);
-            (score, similarity, sentence)
+            Scored {
+                score,
+                similarity,
+                is_backed,
+                sentence,
+            }
         })
         .collect();
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    scored.sort_by(|a, b| b.score.total_cmp(&a.score));
     Ok(scored)
 }
 
+/// For each sentence whether it holds rare words of the question, or its passage words that sound like them.
+fn backed(wanted: &HashSet<String>, sentences: &[Sentence<'_>]) -> Vec<bool> {
+    let shared: Vec<HashSet<String>> = sentences
+        .iter()
+        .map(|(_, _, text)| content_words(text).intersection(wanted).cloned().collect())
+        .collect();
+    let is_rare = |word: &String| {
+        let count = shared.iter().filter(|words| words.contains(word)).count();
+        count * RARE_SHARE <= sentences.len().max(RARE_SHARE)
+    };
+    let rare: HashSet<&String> = wanted.iter().filter(|word| is_rare(word)).collect();
+    let enough = RARE_WORDS.min(wanted.len()).max(1);
+    sentences
+        .iter()
+        .zip(&shared)
+        .map(|((hit, _, _), words)| {
+            let sounds = hit.scores.sound.is_some_and(|score| score >= SOUNDS_ALIKE);
+            sounds || words.iter().filter(|word| rare.contains(word)).count() >= enough
+        })
+        .collect()
+}
+
 /// Whether the passages are near enough to the question that a generator may find an answer in them: a passage or one
-/// of its sentences reaches `abstain_below` (cosine similarity to the question). At zero everything does.
+/// of its sentences reaches `abstain_below` (cosine similarity to the question), or nearly so with rare words of the
+/// question in it. At zero everything does.
 pub(crate) async fn is_evidence(
     vectors: &Sentences,
     question: &str,
@@ -74,7 +140,7 @@ pub(crate) async fn is_evidence(
         return Ok(true);
     }
     let scored = scored(vectors, question, vector, passages).await?;
-    Ok(scored.iter().any(|(_, similarity, _)| near(*similarity)))
+    Ok(scored.iter().any(|sentence| sentence.is_near(abstain_below)))
 }
 
 /// Orders hits by their sentence that is nearest to the question: a passage of half a minute is about several things,
@@ -98,8 +164,8 @@ pub(crate) async fn rerank(
             // keeps its place behind the others.
             let best = scored
                 .iter()
-                .find(|(_, _, (of, _, _))| of.chunk_id == hit.chunk_id);
-            hit.scores.rerank = best.map(|(score, _, _)| score - LOSS_PER_PLACE * place as f32);
+                .find(|scored| scored.sentence.0.chunk_id == hit.chunk_id);
+            hit.scores.rerank = best.map(|best| best.score - LOSS_PER_PLACE * place as f32);
             hit
         })
         .collect();
@@ -111,7 +177,8 @@ pub(crate) async fn rerank(
 
 /// Quotes the sentences of `passages` that are nearest to the question.
 ///
-/// When no sentence reaches `abstain_below` (cosine similarity to the question), nothing is quoted.
+/// When no sentence reaches `abstain_below` (cosine similarity to the question), or nearly so with rare words of the
+/// question in it, nothing is quoted.
 pub(crate) async fn answer(
     vectors: &Sentences,
     question: &str,
@@ -120,11 +187,8 @@ pub(crate) async fn answer(
     abstain_below: f32,
 ) -> Result<Written> {
     let scored = scored(vectors, question, vector, passages).await?;
-    let best = scored.first().map(|(best, _, _)| *best).unwrap_or_default();
-    if !scored
-        .iter()
-        .any(|(_, similarity, _)| *similarity >= abstain_below)
-    {
+    let best = scored.first().map(|best| best.score).unwrap_or_default();
+    if !scored.iter().any(|sentence| sentence.is_near(abstain_below)) {
         tracing::info!(best, abstain_below, "no sentence is near enough to the question");
         return Ok(Written::nothing(Abstention::WeakEvidence));
     }
@@ -133,10 +197,15 @@ pub(crate) async fn answer(
     let mut citations = Vec::new();
     let near = scored
         .iter()
-        .filter(|(score, similarity, _)| *score >= best * NEAR_BEST && *similarity >= abstain_below)
-        .filter(|(_, _, (_, _, sentence))| said.insert(sentence.to_lowercase()))
+        .filter(|sentence| sentence.score >= best * NEAR_BEST && sentence.is_near(abstain_below))
+        .filter(|scored| said.insert(scored.sentence.2.to_lowercase()))
         .take(MAX_QUOTED);
-    for (_, similarity, (hit, line, sentence)) in near {
+    for Scored {
+        similarity,
+        sentence: (hit, line, sentence),
+        ..
+    } in near
+    {
         let marker = citations.len() as u32 + 1;
         if marker > 1 {
             text.push('\n');
@@ -176,3 +245,81 @@ const QUESTION_WORDS: [&str; 24] = [
     "what", "when", "where", "which", "whom", "whose", "does", "that", "this", "these", "those", "with",
     "from", "about", "have", "were", "been", "they", "them", "there", "their", "would", "could", "shoul",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use audiorag_core::id::{ChunkId, SourceId};
+    use audiorag_core::model::{Scores, TimeQuality};
+    use audiorag_core::{Locator, Span};
+
+    fn passage(text: &str, sound: Option<f32>) -> Hit {
+        let span = Span::from_millis(0, 1000);
+        Hit {
+            chunk_id: ChunkId::from_stored(text),
+            source_id: SourceId::from_stored("s"),
+            title: "T".to_owned(),
+            locator: Locator::Url("https://h/a.mp3".to_owned()),
+            span,
+            chapter: None,
+            text: text.to_owned(),
+            speakers: vec![],
+            lines: vec![ChunkLine {
+                from: 0,
+                to: text.len(),
+                span,
+                speaker: None,
+                times: TimeQuality::Measured,
+            }],
+            times: TimeQuality::Measured,
+            scores: Scores {
+                sound,
+                ..Scores::default()
+            },
+        }
+    }
+
+    fn backed_of(question: &str, passages: &[Hit]) -> Vec<bool> {
+        let sentences: Vec<Sentence<'_>> = passages
+            .iter()
+            .map(|hit| (hit, &hit.lines[0], hit.text.as_str()))
+            .collect();
+        backed(&content_words(question), &sentences)
+    }
+
+    #[test]
+    fn rare_words_and_sounds_of_the_question_speak_for_a_sentence() {
+        let question = "When did Tereshkova inspect the lighthouse?";
+        let mut passages = vec![
+            passage("Well, Tereshkova came and had the lighthouse inspected.", None),
+            passage("Then chef chank oh went there.", Some(0.9)),
+            passage("The lighthouse is white.", None),
+            passage("Nothing of the kind.", Some(0.4)),
+        ];
+        assert_eq!(backed_of(question, &passages), [true, true, false, false]);
+        passages.extend((0..14).map(|_| passage("Something else.", None)));
+        let backed = backed_of(question, &passages);
+        assert_eq!(backed[..4], [true, true, false, false]);
+        assert!(!backed[4..].contains(&true));
+        // A question of one word has no second one.
+        assert_eq!(backed_of("Tereshkova?", &passages)[..2], [true, true]);
+        assert_eq!(backed_of("What is it?", &passages)[..3], [false, true, false]);
+    }
+
+    #[test]
+    fn what_speaks_for_a_sentence_makes_up_for_a_little_similarity_and_no_more() {
+        let hit = passage("x", None);
+        let near = |similarity, is_backed, abstain_below| {
+            Scored {
+                score: 0.0,
+                similarity,
+                is_backed,
+                sentence: (&hit, &hit.lines[0], "x"),
+            }
+            .is_near(abstain_below)
+        };
+        assert!(near(0.3, false, 0.3) && near(0.2, true, 0.3));
+        assert!(!near(0.29, false, 0.3) && !near(0.1, true, 0.3));
+        assert!(!near(0.8, true, 1.0));
+    }
+}

@@ -92,11 +92,7 @@ impl Querier {
         if super::extract::content_words(question).len() >= ENOUGH_WORDS {
             return Ok(turn(question.to_owned(), Wording::AsAsked));
         }
-        // What the question before it was searched for names what both are about, unless it grew too long.
-        let before = match last.searched.chars().count() {
-            ..=JOINED_CHARS => &last.searched,
-            _ => &last.question,
-        };
+        let before = joined_with(last);
         Ok(turn(format!("{before} {question}"), Wording::Joined))
     }
 
@@ -117,6 +113,21 @@ impl Querier {
             }
         }
     }
+}
+
+/// What a follow-up is searched for together with. What the question before it was searched for names what both are
+/// about, unless it grew too long; of a long question the beginning has to do.
+fn joined_with(last: &Turn) -> String {
+    if last.searched.chars().count() <= JOINED_CHARS {
+        return last.searched.clone();
+    }
+    let Some((end, _)) = last.question.char_indices().nth(JOINED_CHARS) else {
+        return last.question.clone();
+    };
+    let beginning = last.question.get(..end).unwrap_or_default();
+    // Half a word is another word.
+    let whole = beginning.rsplit_once(char::is_whitespace).map(|(words, _)| words);
+    whole.unwrap_or(beginning).trim_end().to_owned()
 }
 
 /// Asks the generator for a question that can be understood without the turns before it; nothing when what it writes is
@@ -155,4 +166,33 @@ fn check_name(name: &str) -> Result<()> {
         .with_hint("audiorag query --thread budget \"what was decided?\""));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn(question: &str, searched: &str) -> Turn {
+        Turn {
+            number: 1,
+            question: question.to_owned(),
+            searched: searched.to_owned(),
+            answer: String::new(),
+            model: String::new(),
+            citations: Vec::new(),
+            asked_at: std::time::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_follow_up_is_not_joined_with_more_than_fits() {
+        let long = "wörter ".repeat(100);
+        assert_eq!(joined_with(&turn("asked", "searched")), "searched");
+        assert_eq!(joined_with(&turn("asked", &long)), "asked");
+        let joined = joined_with(&turn(&long, &long));
+        assert_eq!(joined, "wörter ".repeat(57).trim_end());
+        assert!(joined.chars().count() <= JOINED_CHARS);
+        let unbroken = "ö".repeat(1000);
+        assert_eq!(joined_with(&turn(&unbroken, &unbroken)), "ö".repeat(JOINED_CHARS));
+    }
 }

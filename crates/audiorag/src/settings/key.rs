@@ -205,11 +205,15 @@ settings! {
     /// The model that orders passages.
     RerankerModel = "reranker.model", also ["AUDIORAG_RERANK_MODEL"]:
         Kind::Text, Fallback::Computed("the provider's own default");
+    /// Passages that are left of those that a reranker has ordered, unless a question asks for a number of them (`--top-k`);
+    /// 0 leaves `retrieval.top_k`.
+    RerankerTopN = "reranker.top_n", also ["AUDIORAG_RERANK_TOP_N"]:
+        Kind::Integer { min: 0, max: 1000 }, Fallback::Value("0");
 
     /// Seconds of speech a chunk aims at.
     ChunkDurationSeconds = "chunk.duration_seconds":
         Kind::Seconds { min: 1.0, max: 3600.0 }, Fallback::Value("30");
-    /// Seconds no chunk exceeds, unless one segment alone does.
+    /// Seconds no chunk exceeds.
     ChunkMaxSeconds = "chunk.max_seconds":
         Kind::Seconds { min: 1.0, max: 3600.0 }, Fallback::Computed("1.1 times `chunk.duration_seconds`");
     /// Seconds of speech repeated from the chunk before.

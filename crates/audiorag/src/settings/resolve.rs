@@ -135,6 +135,7 @@ impl Reader<'_> {
         let provider = self.provider(Key::RerankerProvider);
         let reranker = RerankerSettings {
             model: self.model(Key::RerankerModel, Key::RerankerProvider, &provider),
+            top_n: Some(self.integer(Key::RerankerTopN, 0) as usize).filter(|most| *most > 0),
             provider,
         };
         Settings {

@@ -71,6 +71,52 @@ async fn a_misheard_name_is_found_by_its_sound_and_a_year_however_it_is_written(
 }
 
 #[tokio::test]
+async fn a_search_for_words_alone_does_not_miss_the_vectors() {
+    let mut place = place();
+    let path = recording(&place, "talk.wav", &TALK);
+    for mode in ["lexical", "dense", "hybrid"] {
+        place.set(Key::RetrievalMode, mode);
+        let audiorag = place.open().await;
+        index(&audiorag, &[&path]).await;
+        let found = audiorag
+            .search("garden water", QueryOptions::default())
+            .await
+            .unwrap();
+        assert_eq!(found.hits[0].text, TALK[2], "{mode}");
+        assert_eq!(found.degraded, Vec::<String>::new(), "{mode}");
+        let nothing = audiorag.search("qwertz", QueryOptions::default()).await.unwrap();
+        assert_eq!(nothing.degraded, Vec::<String>::new(), "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn a_reranker_leaves_as_many_passages_as_it_is_told_to() {
+    let mut place = place();
+    let path = recording(&place, "talk.wav", &TALK);
+    place.set(Key::RerankerTopN, "2");
+    let count = async |audiorag: &AudioRag, top_k| {
+        let options = QueryOptions {
+            top_k,
+            ..QueryOptions::default()
+        };
+        audiorag.search("garden water", options).await.unwrap().hits.len()
+    };
+    {
+        let audiorag = place.open().await;
+        index(&audiorag, &[&path]).await;
+        assert_eq!(count(&audiorag, None).await, 5, "nothing is ordered");
+    }
+    place.set(Key::RerankerProvider, "sentences");
+    let audiorag = place.open().await;
+    assert_eq!(count(&audiorag, None).await, 2);
+    assert_eq!(
+        count(&audiorag, Some(4)).await,
+        4,
+        "what a question asks for goes before"
+    );
+}
+
+#[tokio::test]
 async fn neighbours_are_read_with_a_hit_when_asked_for() {
     let mut place = place();
     let path = recording(&place, "talk.wav", &TALK);
@@ -96,6 +142,32 @@ async fn neighbours_are_read_with_a_hit_when_asked_for() {
         Span::between(MediaTime::from_seconds(9), MediaTime::from_seconds(36))
     );
     assert!(read[0].scores.fused > 0.0, "those of the hit");
+}
+
+#[tokio::test]
+async fn neighbours_are_read_with_a_hit_where_chunks_overlap_as_well() {
+    let mut place = place();
+    place.set(Key::ChunkDurationSeconds, "19");
+    place.set(Key::ChunkOverlapSeconds, "9");
+    let path = recording(&place, "talk.wav", &TALK);
+    let options = || QueryOptions {
+        top_k: Some(1),
+        ..QueryOptions::default()
+    };
+    let question = "chancellor garden water summer";
+    let alone = {
+        let audiorag = place.open().await;
+        index(&audiorag, &[&path]).await;
+        let alone = audiorag.query(question, options()).await.unwrap().answer.passages;
+        assert_eq!(alone[0].text, TALK[1..3].join(" "));
+        alone[0].scores
+    };
+    place.set(Key::RetrievalNeighbours, "1");
+    let audiorag = place.open().await;
+    let read = audiorag.query(question, options()).await.unwrap().answer.passages;
+    assert_eq!(read.len(), 1);
+    assert_eq!(read[0].text, TALK[..4].join(" "));
+    assert_eq!(read[0].scores, alone);
 }
 
 #[tokio::test]
