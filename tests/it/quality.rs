@@ -108,6 +108,19 @@ fn runs_are_compared_and_drawn() {
         picture.starts_with("<svg ") && picture.contains("ours"),
         "{picture}"
     );
+    let again = ["--json", "eval", "--compare", "peer.json", "peer.json"];
+    let both = sandbox.run(&again).ok().json();
+    assert_eq!(both["compared"].as_array().unwrap().len(), 1, "{both}");
+    for run in both["runs"].as_array().unwrap() {
+        assert_eq!(
+            (&run["label"], run["questions"].as_u64()),
+            (
+                &"peer".into(),
+                Some(peer.json()["questions"].as_array().unwrap().len() as u64)
+            )
+        );
+        assert!(run["metrics"]["recall_5"]["value"].is_number(), "{both}");
+    }
 }
 
 #[test]

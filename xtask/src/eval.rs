@@ -1,9 +1,11 @@
 //! `cargo xtask eval`: the quality of answers, measured on speech whose every sentence has a known time.
 //!
 //! The texts and questions of `tests/eval` are spoken, indexed once, and asked with each variant of [`VARIANTS`].
-//! Everything it makes lies in `target/eval`; transcripts are made once and shared by the variants.
+//! Everything it makes lies in `target/eval`. Transcripts are made once and shared by all variants, an index by those
+//! that only ask otherwise, and an embedding by all that cut the same text.
 
 mod documents;
+mod halves;
 mod random;
 mod set;
 mod speech;
@@ -11,10 +13,12 @@ mod speech;
 use crate::workspace::{self, Workspace};
 use crate::{models, process};
 use anyhow::{Context, Result, bail};
+use halves::Half;
 use serde_json::{Value, json};
 use set::Set;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 /// One way to index and to ask.
 struct Variant {
@@ -27,6 +31,8 @@ struct Variant {
     ask: &'static [(&'static str, &'static str)],
     /// Whether it is run as `audiorag eval --baseline`.
     baseline: bool,
+    /// Whether the recordings are indexed with their titles, which then stand above each chunk that is embedded.
+    titles: bool,
 }
 
 const NOTHING: &[(&str, &str)] = &[];
@@ -43,6 +49,7 @@ const fn variant(
         index,
         ask,
         baseline: false,
+        titles: false,
     }
 }
 
@@ -120,6 +127,42 @@ const VARIANTS: &[Variant] = &[
         ],
         NOTHING,
     ),
+    variant(
+        "speaker",
+        "chunks of 30 s that end where another speaks; one speaks in each recording here, so nothing should change",
+        &[
+            ("AUDIORAG_CHUNK_DURATION_SECONDS", "30"),
+            ("AUDIORAG_CHUNK_STRATEGY", "speaker"),
+        ],
+        NOTHING,
+    ),
+    variant(
+        "sentence",
+        "chunks of 30 s that end with a sentence",
+        &[
+            ("AUDIORAG_CHUNK_DURATION_SECONDS", "30"),
+            ("AUDIORAG_CHUNK_STRATEGY", "sentence"),
+        ],
+        NOTHING,
+    ),
+    variant(
+        "semantic",
+        "chunks of 30 s that end where the next sentence is about something else",
+        &[
+            ("AUDIORAG_CHUNK_DURATION_SECONDS", "30"),
+            ("AUDIORAG_CHUNK_STRATEGY", "semantic"),
+        ],
+        NOTHING,
+    ),
+    Variant {
+        titles: true,
+        ..variant(
+            "headers",
+            "chunks of 30 s embedded below the title of their recording; the others have no title",
+            &[("AUDIORAG_CHUNK_DURATION_SECONDS", "30")],
+            NOTHING,
+        )
+    },
     variant(
         "neighbours",
         "chunks of 15 s, read with the one before and after",
@@ -224,22 +267,26 @@ struct Evaluation {
 impl Evaluation {
     /// Indexes and asks; returns the file of each variant's results.
     fn run(&self, variants: &[&Variant]) -> Result<Vec<PathBuf>> {
+        let begun = Instant::now();
         if self.folder.exists() {
             std::fs::remove_dir_all(&self.folder)
                 .with_context(|| format!("cannot remove {}", self.folder.display()))?;
         }
         std::fs::create_dir_all(&self.folder)?;
         process::headline("transcribing, once for all variants");
-        let first = self.folder.join("transcripts.db");
+        let first = self.folder.join("default.db");
         process::run(
             self.audiorag(&first, NOTHING)
                 .arg("index")
                 .args(&self.set.recordings),
         )?;
+        println!("took {:.0} s", begun.elapsed().as_secs_f64());
         let mut reports = Vec::with_capacity(variants.len());
         for (number, variant) in variants.iter().enumerate() {
             process::headline(&format!("{}: {}", variant.label, variant.about));
-            let database = self.database(&first, variant.index)?;
+            let begun = Instant::now();
+            let database = self.database(&first, variant)?;
+            let indexed = begun.elapsed().as_secs_f64();
             let report = self.folder.join(format!("{:02}.json", number + 1));
             let settings = [variant.index, variant.ask].concat();
             let mut command = self.audiorag(&database, &settings);
@@ -251,32 +298,48 @@ impl Evaluation {
             }
             println!("$ {}", process::describe(&command));
             std::fs::write(&report, process::capture(&mut command)?)?;
+            println!(
+                "took {:.0} s, {indexed:.0} of them to index",
+                begun.elapsed().as_secs_f64()
+            );
             reports.push(report);
         }
+        println!("\nall took {:.0} s", begun.elapsed().as_secs_f64());
         Ok(reports)
     }
 
-    /// The index with these settings, made of the transcripts of the first.
-    fn database(&self, first: &Path, settings: &[(&str, &str)]) -> Result<PathBuf> {
-        let name: Vec<String> = settings
+    /// The index of a variant, made of the transcripts and embeddings of the first.
+    fn database(&self, first: &Path, variant: &Variant) -> Result<PathBuf> {
+        let settings = variant.index;
+        let mut name: Vec<String> = settings
             .iter()
             .map(|(key, value)| format!("{}-{value}", key.trim_start_matches("AUDIORAG_").to_lowercase()))
             .collect();
-        let name = if name.is_empty() {
-            "default".to_owned()
-        } else {
-            name.join("-")
-        };
-        let path = self.folder.join(format!("{name}.db"));
-        if !path.exists() {
-            // With its log of writes, where the last of them may still be.
-            for suffix in ["", "-wal"] {
-                let with_suffix = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
-                let (from, to) = (with_suffix(first), with_suffix(&path));
-                if from.exists() {
-                    std::fs::copy(&from, to).with_context(|| format!("cannot copy {}", from.display()))?;
-                }
+        if variant.titles {
+            name.push("titles".to_owned());
+        }
+        if name.is_empty() {
+            return Ok(first.to_owned());
+        }
+        let path = self.folder.join(format!("{}.db", name.join("-")));
+        if path.exists() {
+            return Ok(path);
+        }
+        // With its log of writes, where the last of them may still be.
+        for suffix in ["", "-wal"] {
+            let with_suffix = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
+            let (from, to) = (with_suffix(first), with_suffix(&path));
+            if from.exists() {
+                std::fs::copy(&from, to).with_context(|| format!("cannot copy {}", from.display()))?;
             }
+        }
+        if variant.titles {
+            for (recording, title) in self.set.recordings.iter().zip(&self.set.titles) {
+                let mut command = self.audiorag(&path, settings);
+                command.args(["index", "--title", title]).arg(recording);
+                process::capture(&mut command)?;
+            }
+        } else {
             process::run(
                 self.audiorag(&path, settings)
                     .args(["reindex", "--rechunk", "--all"]),
@@ -310,39 +373,63 @@ impl Evaluation {
         process::run(&mut command)
     }
 
-    /// All figures in one file.
+    /// All figures in one file: of all questions, and of each half.
     fn summary(&self, variants: &[&Variant], reports: &[PathBuf]) -> Result<Value> {
-        let mut command = process::program(&self.program);
-        command
-            .current_dir(&self.folder)
-            .args(["--json", "eval", "--compare"])
-            .args(reports);
-        let compared: Value = serde_json::from_str(&process::capture(&mut command)?)?;
         let mut rows = Vec::new();
-        for (variant, path) in variants.iter().zip(reports) {
+        for ((variant, path), figures) in variants.iter().zip(reports).zip(self.figures(reports)?) {
             let report: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
-            let differences = compared
-                .get("compared")
-                .and_then(Value::as_array)
-                .and_then(|all| all.iter().find(|entry| entry.get("label") == report.get("label")))
-                .and_then(|entry| entry.get("differences"));
-            rows.push(json!({
+            let mut row = json!({
                 "label": variant.label,
                 "about": variant.about,
                 "settings": report.get("settings"),
                 "questions": report.get("questions").and_then(Value::as_array).map(Vec::len),
                 "metrics": report.get("metrics"),
                 "kinds": report.get("kinds"),
-                "differences_from_the_first": differences,
                 "timings_ms": report.get("timings_ms"),
-            }));
+            });
+            if let (Some(row), Some(differences)) =
+                (row.as_object_mut(), figures.get("differences_from_the_first"))
+            {
+                row.insert("differences_from_the_first".to_owned(), differences.clone());
+            }
+            rows.push(row);
         }
+        let half = |half| -> Result<Vec<Value>> { self.figures(&halves::take(reports, half)?) };
         let commit = process::capture(process::program("git").args(["rev-parse", "--short", "HEAD"]))?;
-        let summary = json!({"commit": commit.trim(), "variants": rows});
+        let summary = json!({
+            "commit": commit.trim(),
+            "variants": rows,
+            "tuning_half": half(Half::Tuning)?,
+            "held_out_half": half(Half::HeldOut)?,
+        });
         let path = self.folder.join("eval.json");
         std::fs::write(&path, format!("{summary:#}\n"))?;
         println!("\nsaved {} and eval.svg beside it", path.display());
         Ok(summary)
+    }
+
+    /// The figures of each report, with their differences from those of the first.
+    fn figures(&self, reports: &[PathBuf]) -> Result<Vec<Value>> {
+        let mut command = process::program(&self.program);
+        command
+            .current_dir(&self.folder)
+            .args(["--json", "eval", "--compare"])
+            .args(reports);
+        let compared: Value = serde_json::from_str(&process::capture(&mut command)?)?;
+        let list = |name: &str| {
+            let list = compared.get(name).and_then(Value::as_array);
+            list.cloned().unwrap_or_default()
+        };
+        let mut runs = list("runs");
+        // The first is compared with nothing.
+        for (run, compared) in runs.iter_mut().skip(1).zip(list("compared")) {
+            if let (Some(run), Some(differences)) = (run.as_object_mut(), compared.get("differences")) {
+                run.insert("differences_from_the_first".to_owned(), differences.clone());
+            }
+        }
+        // One report alone is not compared.
+        runs.resize(reports.len(), Value::Null);
+        Ok(runs)
     }
 }
 

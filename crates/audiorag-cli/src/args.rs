@@ -6,7 +6,7 @@ mod given;
 mod query;
 mod speakers;
 
-pub(crate) use clip::Clip;
+pub(crate) use clip::{Clip, Piece, Play};
 pub(crate) use eval::Eval;
 pub(crate) use query::{Query, Summarize, Threads};
 pub(crate) use speakers::{Merge, Rename, Speakers};
@@ -159,6 +159,8 @@ pub(crate) enum Command {
     },
     /// Write a piece of a recording, such as what a citation cites
     Clip(Clip),
+    /// Play a piece of a recording, such as what a citation cites
+    Play(Play),
     /// Write transcripts as subtitles, text or JSON
     Export(Export),
     /// Who speaks, and what they are called

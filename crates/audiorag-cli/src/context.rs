@@ -75,6 +75,7 @@ impl Program {
             resolution,
             interrupt: self.interrupt,
             yes: self.yes,
+            search_path: self.sources.env.remove("PATH"),
             cwd: self.sources.cwd,
             providers: self.providers,
             owns_process: self.owns_process,
@@ -89,6 +90,8 @@ pub(crate) struct Context {
     pub(crate) interrupt: Interrupt,
     pub(crate) yes: bool,
     pub(crate) cwd: PathBuf,
+    /// The PATH, where programs are looked for.
+    pub(crate) search_path: Option<String>,
     pub(crate) providers: Providers,
     owns_process: bool,
 }

@@ -66,23 +66,30 @@ pub(crate) fn query(reply: &QueryReply) -> Value {
 
 /// `summarize --json`.
 pub(crate) fn summary_of(source: &SourceRecord, summary: &Summary) -> Value {
-    let section = |section: &SummarySection| {
+    let written = |answer: &Answer| {
         json!({
-            "chapter": section.chapter,
-            "start": seconds(section.span.start()),
-            "end": seconds(section.span.end()),
-            "text": section.answer.text,
-            "citations": section.answer.citations.iter().map(citation).collect::<Vec<_>>(),
-            "unsupported": unsupported(&section.answer),
-            "removed_citations": section.answer.removed_citations,
-            "model": section.answer.model,
+            "text": answer.text,
+            "citations": answer.citations.iter().map(citation).collect::<Vec<_>>(),
+            "unsupported": unsupported(answer),
+            "removed_citations": answer.removed_citations,
+            "model": answer.model,
         })
+    };
+    let section = |section: &SummarySection| {
+        let mut value = written(&section.answer);
+        if let Some(object) = value.as_object_mut() {
+            object.insert("chapter".to_owned(), json!(section.chapter));
+            object.insert("start".to_owned(), seconds(section.span.start()).into());
+            object.insert("end".to_owned(), seconds(section.span.end()).into());
+        }
+        value
     };
     json!({
         "operation_id": summary.operation_id.as_str(),
         "source_id": source.id.as_str(),
         "title": source.title,
         "extractive": summary.is_extractive,
+        "overview": written(&summary.overview),
         "sections": summary.sections.iter().map(section).collect::<Vec<_>>(),
         "degraded": summary.degraded,
     })

@@ -297,18 +297,22 @@ impl AudioRag {
         .await
     }
 
-    /// Summarizes what is said in a source, by chapter and every five minutes or so. Without a generator it is made of
-    /// the sentences that are nearest to everything that is said around them.
+    /// Summarizes what is said in a source, by chapter and every five minutes or so, and in all. A generator writes in
+    /// `language`, a tag such as `de`, or else in the language of the recording. Without a generator it is made of the
+    /// sentences that are nearest to everything that is said around them.
     ///
     /// # Errors
-    /// As for [`transcript`](Self::transcript), and failures of the embedder.
-    pub async fn summarize(&self, source: &SourceRecord) -> Result<query::Summary> {
+    /// As for [`transcript`](Self::transcript), [`Input`](ErrorKind::Input) when `language` is no tag, and failures of
+    /// the embedder.
+    pub async fn summarize(&self, source: &SourceRecord, language: Option<&str>) -> Result<query::Summary> {
         let operation_id = operation::new_operation_id();
         let span = tracing::info_span!("summarize", operation_id = %operation_id);
         async {
             let transcript = self.transcript(source).await?;
             let querier = self.querier(&operation_id)?;
-            querier.summarize(operation_id, source, &transcript).await
+            querier
+                .summarize(operation_id, source, &transcript, language)
+                .await
         }
         .instrument(span)
         .await

@@ -32,11 +32,13 @@ impl WorkDir {
             .with_cause(error)
         };
         std::fs::create_dir_all(parent).map_err(failed)?;
-        // tempfile gives directories mode 0700 on Unix.
-        let directory = tempfile::Builder::new()
-            .prefix(&prefix())
-            .tempdir_in(parent)
-            .map_err(failed)?;
+        let prefix = prefix();
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix);
+        // Otherwise the process's umask decides, and it mostly lets everybody read.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        let directory = builder.tempdir_in(parent).map_err(failed)?;
         Ok(Self {
             directory: Some(directory),
         })
@@ -144,6 +146,11 @@ mod tests {
         let configured = parent.path().join("work");
         in_runtime(async {
             let work = WorkDir::create(&configured).unwrap();
+            #[cfg(unix)]
+            {
+                let mode = std::fs::metadata(work.path()).unwrap().permissions();
+                assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o700);
+            }
             std::fs::write(work.path().join("part.wav"), b"x").unwrap();
             let failed: Result<()> = async {
                 let work = WorkDir::create(&configured)?;

@@ -74,32 +74,31 @@ fn figures(summary: &Value) -> String {
                 "; word error rate of the transcripts {rate:.3} [{low:.3}, {high:.3}]"
             ))
     );
-    table(
-        &mut out,
-        "variant",
-        COLUMNS,
-        variants,
-        |variant, name| match estimate(variant, "metrics", name) {
-            Some((value, ..)) => format!("{value:.3}"),
-            None => "-".to_owned(),
-        },
-    );
+    table(&mut out, "variant", COLUMNS, variants, plain);
     let _ = writeln!(
         out,
         "\nWith 95 % intervals, and in brackets the interval of the difference from the first (paired bootstrap); \
          **bold** where it is not chance.\n"
     );
-    table(&mut out, "variant", JUDGED, variants, |variant, name| {
-        let own = estimate(variant, "metrics", name).map_or_else(
-            || "-".to_owned(),
-            |(value, low, high)| format!("{value:.3} ({low:.3} to {high:.3})"),
+    table(&mut out, "variant", JUDGED, variants, judged);
+    let held_out = summary
+        .get("held_out_half")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let count = held_out
+        .first()
+        .and_then(|first| first.get("questions"))
+        .and_then(Value::as_u64);
+    if let Some(count) = count {
+        let _ = writeln!(
+            out,
+            "\nThe held-out half alone, {count} questions by which nothing is chosen:\n"
         );
-        match estimate(variant, "differences_from_the_first", name) {
-            Some((_, low, high)) if low > 0.0 || high < 0.0 => format!("{own} **[{low:+.3}, {high:+.3}]**"),
-            Some((_, low, high)) => format!("{own} [{low:+.3}, {high:+.3}]"),
-            None => own,
-        }
-    });
+        table(&mut out, "variant", COLUMNS, held_out, plain);
+        let _ = writeln!(out);
+        table(&mut out, "variant", JUDGED, held_out, judged);
+    }
     if let Some(last) = variants.last() {
         let _ = writeln!(
             out,
@@ -123,14 +122,30 @@ fn figures(summary: &Value) -> String {
                 row
             })
             .collect();
-        table(&mut out, "kind", COLUMNS, &kinds, |kind, name| {
-            match estimate(kind, "metrics", name) {
-                Some((value, ..)) => format!("{value:.3}"),
-                None => "-".to_owned(),
-            }
-        });
+        table(&mut out, "kind", COLUMNS, &kinds, plain);
     }
     out
+}
+
+/// A figure alone.
+fn plain(row: &Value, name: &str) -> String {
+    match estimate(row, "metrics", name) {
+        Some((value, ..)) => format!("{value:.3}"),
+        None => "-".to_owned(),
+    }
+}
+
+/// A figure with its interval and that of its difference from the first.
+fn judged(row: &Value, name: &str) -> String {
+    let own = estimate(row, "metrics", name).map_or_else(
+        || "-".to_owned(),
+        |(value, low, high)| format!("{value:.3} ({low:.3} to {high:.3})"),
+    );
+    match estimate(row, "differences_from_the_first", name) {
+        Some((_, low, high)) if low > 0.0 || high < 0.0 => format!("{own} **[{low:+.3}, {high:+.3}]**"),
+        Some((_, low, high)) => format!("{own} [{low:+.3}, {high:+.3}]"),
+        None => own,
+    }
 }
 
 /// A figure with the bounds of its interval.
@@ -172,6 +187,8 @@ mod tests {
                 "differences_from_the_first": {"recall_5": {"value": 0.25, "low": 0.1, "high": 0.4}},
                 "kinds": {"plain": {"questions": 7, "metrics": {"recall_5": {"value": 0.9, "low": 0.8, "high": 1.0}}}},
             },
+        ], "held_out_half": [
+            {"label": "peer", "questions": 4, "metrics": {"recall_5": {"value": 0.25, "low": 0.1, "high": 0.4}}},
         ]});
         let page = format!("before\n{BEGIN}\nlast week\n{END}\nafter\n");
         let new = replaced(&page, &figures(&summary)).unwrap();
@@ -182,6 +199,7 @@ mod tests {
             "{new}"
         );
         assert!(new.contains("| plain (7) | - | 0.900 |"), "{new}");
+        assert!(new.contains("The held-out half alone, 4 questions") && new.contains("| peer | - | 0.250 |"));
         assert_eq!(replaced("no marks", ""), None);
     }
 }

@@ -11,7 +11,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Changes when the same texts are spoken otherwise.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// Seconds of speech that the set has at least, without the pauses between sentences.
+const LEAST_SPOKEN: f64 = 2.0 * 3600.0;
 /// Recordings that a quick run takes.
 const QUICK: usize = 8;
 
@@ -19,6 +21,8 @@ const QUICK: usize = 8;
 pub(super) struct Set {
     /// Recordings, in the order of their names.
     pub(super) recordings: Vec<PathBuf>,
+    /// Their titles, in the same order.
+    pub(super) titles: Vec<String>,
     pub(super) questions: PathBuf,
     pub(super) references: PathBuf,
 }
@@ -26,6 +30,7 @@ pub(super) struct Set {
 /// A text of the set.
 struct Text {
     name: String,
+    title: String,
     sentences: Vec<String>,
 }
 
@@ -45,12 +50,20 @@ pub(super) fn prepare(folder: &Path, quick: bool) -> Result<Set> {
         }
     };
     let seconds = times.get("seconds").and_then(Value::as_f64).unwrap_or_default();
+    let spoken = times.get("spoken").and_then(Value::as_f64).unwrap_or_default();
     println!(
-        "{} recordings, {:.0} minutes, {} questions in {}",
+        "{} recordings, {:.1} minutes, {:.1} of them speech between the pauses, {} questions in {}",
         texts.len(),
         seconds / 60.0,
+        spoken / 60.0,
         questions.len(),
         folder.display()
+    );
+    ensure!(
+        spoken >= LEAST_SPOKEN,
+        "the texts of tests/eval make {:.1} minutes of speech, and the set wants {:.0}: add texts",
+        spoken / 60.0,
+        LEAST_SPOKEN / 60.0
     );
     let chosen: Vec<&Text> = texts
         .iter()
@@ -73,6 +86,7 @@ pub(super) fn prepare(folder: &Path, quick: bool) -> Result<Set> {
             .iter()
             .map(|text| folder.join(format!("{}.wav", text.name)))
             .collect(),
+        titles: chosen.iter().map(|text| text.title.clone()).collect(),
         questions: questions_file,
         references,
     })
@@ -90,12 +104,10 @@ fn texts() -> Result<Vec<Text>> {
             .unwrap_or_default();
         let content = std::fs::read_to_string(&path)?;
         let mut lines = content.lines();
-        ensure!(
-            lines.next().is_some_and(|title| title.starts_with("# ")),
-            "{name} has no title"
-        );
+        let title = lines.next().and_then(|line| line.strip_prefix("# "));
         texts.push(Text {
             name: name.to_owned(),
+            title: title.with_context(|| format!("{name} has no title"))?.to_owned(),
             sentences: lines.map(str::to_owned).collect(),
         });
     }
@@ -157,7 +169,15 @@ fn stamp(texts: &[Text]) -> Result<String> {
         hash.update(voice.describe());
     }
     hash.update(format!("{NOISE:?}"));
-    hash.update(process::capture(process::program("espeak-ng").arg("--version"))?);
+    for synthesizer in ["espeak-ng", "flite"] {
+        // flite says its version and then that it failed.
+        let said = process::program(synthesizer)
+            .arg("--version")
+            .output()
+            .with_context(|| format!("cannot start {synthesizer}"))?;
+        ensure!(!said.stdout.is_empty(), "{synthesizer} does not say its version");
+        hash.update(said.stdout);
+    }
     for text in texts {
         hash.update(&text.name);
         hash.update(text.sentences.join("\n"));
@@ -177,7 +197,7 @@ fn speak_all(texts: &[Text], folder: &Path, stamp: &str) -> Result<Value> {
     }
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut recordings = Map::new();
-    let mut seconds = 0.0;
+    let (mut seconds, mut said) = (0.0, 0.0);
     let voices = VOICES.iter().cycle();
     let noises = NOISE.iter().cycle();
     for ((text, voice), noise) in texts.iter().zip(voices).zip(noises) {
@@ -192,6 +212,7 @@ fn speak_all(texts: &[Text], folder: &Path, stamp: &str) -> Result<Value> {
             noise.map_or_else(String::new, |db| format!(", noise {db} dB below"))
         );
         seconds += spoken.seconds();
+        said += spoken.spans.iter().map(|(start, end)| end - start).sum::<f64>();
         let spans: Vec<[f64; 2]> = spoken
             .spans
             .iter()
@@ -203,7 +224,7 @@ fn speak_all(texts: &[Text], folder: &Path, stamp: &str) -> Result<Value> {
         );
     }
     std::fs::remove_file(folder.join("sentence.wav"))?;
-    Ok(json!({"stamp": stamp, "seconds": seconds, "recordings": recordings}))
+    Ok(json!({"stamp": stamp, "seconds": seconds, "spoken": said, "recordings": recordings}))
 }
 
 /// Whole milliseconds.
@@ -308,6 +329,7 @@ mod tests {
         };
         let text = Text {
             name: "t".into(),
+            title: "T".into(),
             sentences: vec!["a".into(), "b".into()],
         };
         let times = json!({"recordings": {"t": {"spans": [[0.5, 1.0], [2.0, 3.5]]}}});

@@ -27,6 +27,9 @@ pub(crate) struct Summarize {
     /// Who writes: extractive, or a vendor, also as VENDOR/MODEL
     #[arg(long, value_name = "WHO")]
     pub(crate) generator: Option<String>,
+    /// Let the generator write in this language, such as de; left out, in that of the recording
+    #[arg(long, value_name = "TAG")]
+    pub(crate) language: Option<String>,
 }
 
 impl Summarize {

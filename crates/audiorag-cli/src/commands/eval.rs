@@ -126,6 +126,14 @@ fn document(own: Option<&Report>, runs: &[&Report], differences: &[Figures]) -> 
             })
             .collect();
         object.insert("compared".to_owned(), Value::Array(compared));
+        let figures = |run: &&Report| {
+            json!({
+                "label": run.label,
+                "questions": run.outcomes.len(),
+                "metrics": figures_json(&run.figures()),
+            })
+        };
+        object.insert("runs".to_owned(), runs.iter().map(figures).collect());
     }
     Ok(value)
 }

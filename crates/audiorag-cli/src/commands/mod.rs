@@ -16,7 +16,9 @@ mod index;
 mod list;
 #[cfg(feature = "local")]
 mod models;
+mod piece;
 mod plan;
+mod play;
 mod query;
 mod reindex;
 mod search;
@@ -99,6 +101,7 @@ async fn with_settings(context: &Context, command: Command) -> Result<ExitStatus
         Command::Show { source } => show::run(context, &source).await,
         Command::Status { source } => status::run(context, source.as_deref()).await,
         Command::Clip(args) => clip::run(context, &args).await,
+        Command::Play(args) => play::run(context, &args).await,
         Command::Export(args) => export::run(context, &args).await,
         Command::Delete { sources } => delete::run(context, &sources).await,
         Command::Doctor(args) => doctor::run(context, args).await,

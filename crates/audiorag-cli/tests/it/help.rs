@@ -6,7 +6,7 @@ use audiorag_cli::ExitStatus;
 #[tokio::test]
 async fn help_of_every_command() {
     let world = World::new();
-    let commands: [&[&str]; 34] = [
+    let commands: [&[&str]; 37] = [
         &[],
         &["setup"],
         &["index"],
@@ -16,6 +16,9 @@ async fn help_of_every_command() {
         &["list"],
         &["show"],
         &["status"],
+        &["clip"],
+        &["play"],
+        &["summarize"],
         &["export"],
         &["speakers"],
         &["speakers", "list"],

@@ -15,6 +15,7 @@ use std::time::Duration;
 /// or with the words of an attacker.
 pub struct FakeGenerator {
     info: ProviderInfo,
+    limits: GeneratorLimits,
     deltas: Vec<String>,
     truncated: bool,
     pause: Duration,
@@ -29,6 +30,10 @@ impl FakeGenerator {
     pub fn saying<T: Into<String>>(deltas: impl IntoIterator<Item = T>) -> Self {
         Self {
             info: info("generator"),
+            limits: GeneratorLimits {
+                context_tokens: 8_192,
+                max_output_tokens: 1_024,
+            },
             deltas: deltas.into_iter().map(Into::into).collect(),
             truncated: false,
             pause: Duration::ZERO,
@@ -37,6 +42,12 @@ impl FakeGenerator {
             requests: Mutex::default(),
             open: Arc::default(),
         }
+    }
+
+    /// Reads and writes so many tokens together.
+    pub fn with_context(mut self, tokens: usize) -> Self {
+        self.limits.context_tokens = tokens;
+        self
     }
 
     /// Waits before each delta.
@@ -112,10 +123,7 @@ impl Generator for FakeGenerator {
     }
 
     fn limits(&self) -> GeneratorLimits {
-        GeneratorLimits {
-            context_tokens: 8_192,
-            max_output_tokens: 1_024,
-        }
+        self.limits
     }
 
     async fn generate(&self, request: GenerateRequest) -> Result<GenerateStream> {

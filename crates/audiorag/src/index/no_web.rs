@@ -5,6 +5,7 @@ use super::stage::Stages;
 use crate::settings::Settings;
 use audiorag_core::{Error, Result};
 use audiorag_state::State;
+use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
 /// Fetches nothing.
@@ -54,6 +55,11 @@ impl Web {
 
     #[expect(clippy::unused_self, reason = "the interface of the module it stands for")]
     pub(crate) const fn forget(&self, _: &str) {}
+
+    #[expect(clippy::unused_self, reason = "the interface of the module it stands for")]
+    pub(crate) const fn copy_of(&self, _: &str) -> Option<PathBuf> {
+        None
+    }
 }
 
 fn missing(url: &str) -> Error {

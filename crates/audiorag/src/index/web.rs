@@ -384,6 +384,14 @@ impl Web {
         }
     }
 
+    /// The copy of a recording, if one was kept.
+    pub(crate) fn copy_of(&self, url: &str) -> Option<PathBuf> {
+        let path = self.place(url);
+        std::fs::symlink_metadata(&path)
+            .is_ok_and(|metadata| metadata.is_file())
+            .then_some(path)
+    }
+
     /// Removes the copy of a recording, whole or in part.
     pub(crate) fn forget(&self, url: &str) {
         let path = self.place(url);

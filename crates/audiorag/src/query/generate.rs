@@ -24,15 +24,35 @@ pub(crate) async fn answer(
     passages: &[Hit],
     observer: &dyn QueryObserver,
 ) -> Result<Written> {
-    let limits = generator.limits();
-    let tokens = MAX_ANSWER_TOKENS.min(limits.max_output_tokens);
-    let room = limits
+    let passages = fitting(passages, room(generator).saturating_sub(question.len()));
+    over(generator, question, passages, passages, observer).await
+}
+
+/// Bytes of question and passages that a request to the generator may hold, beside instructions and answer.
+pub(crate) fn room(generator: &Guarded<dyn Generator>) -> usize {
+    generator
+        .limits()
         .context_tokens
-        .saturating_sub(tokens as usize + 500)
-        .saturating_mul(CHARS_PER_TOKEN);
-    let passages = fitting(passages, room.saturating_sub(question.len()));
-    let request = prompt::build(question, passages, &operation::random_delimiter(), tokens);
-    let mut binder = Binder::new(passages);
+        .saturating_sub(answer_tokens(generator) as usize + 500)
+        .saturating_mul(CHARS_PER_TOKEN)
+}
+
+fn answer_tokens(generator: &Guarded<dyn Generator>) -> u32 {
+    MAX_ANSWER_TOKENS.min(generator.limits().max_output_tokens)
+}
+
+/// Asks the generator over all of the passages it is `shown`, and binds what it writes to those that were `heard`: as
+/// many, in the same order.
+pub(crate) async fn over(
+    generator: &Guarded<dyn Generator>,
+    question: &str,
+    shown: &[Hit],
+    heard: &[Hit],
+    observer: &dyn QueryObserver,
+) -> Result<Written> {
+    let tokens = answer_tokens(generator);
+    let request = prompt::build(question, shown, &operation::random_delimiter(), tokens);
+    let mut binder = Binder::new(heard);
     write(generator, request, |delta| {
         tell(observer, binder.push(delta));
     })

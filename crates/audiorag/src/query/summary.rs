@@ -1,33 +1,47 @@
-//! What is said in one source, section by section: by chapter, and every five minutes or so.
+//! What is said in one source: section by section (by chapter, and every five minutes or so), and in all.
+//!
+//! Map and reduce: the sections are summarized one by one, and the overview is made of what came of them, in as many
+//! steps as the generator's limit wants. Whatever is written at whatever step, its citations are lines of the recording.
+
+mod central;
+mod cut;
+mod overview;
 
 use super::event::QueryObserver;
-use super::{AnswerMode, Querier, extract, generate};
-use audiorag_core::cite;
-use audiorag_core::id::{ChunkId, OperationId};
-use audiorag_core::model::{Answer, Chapter, ChunkLine, Hit, Scores, Segment, TimeQuality, Transcript};
-use audiorag_core::{MediaTime, Result, Span};
+use super::{AnswerMode, Querier, generate};
+use crate::guard::Guarded;
+use audiorag_core::capability::Generator;
+use audiorag_core::id::OperationId;
+use audiorag_core::model::{Answer, Hit, Transcript};
+use audiorag_core::{Error, Result, Span};
 use audiorag_state::SourceRecord;
-use std::fmt::Write as _;
 
-/// A section is not much longer than this, in milliseconds.
-const SECTION: u64 = 5 * 60_000;
-/// The most characters of a section: a few thousand tokens, which every generator reads at once.
-const SECTION_CHARS: usize = 8_000;
 /// What a generator is asked about each section.
-const ORDER: &str = "Summarize the passage in one to three sentences, in the language of the passage.";
+const SECTION_ORDER: &str = "Summarize the passage in one to three sentences.";
+/// What it is asked about all of them.
+const OVERVIEW_ORDER: &str = "The passages are summaries of consecutive pieces of one recording. Summarize the whole \
+    recording in three to six sentences, in the order of the recording, and give after each sentence the number of \
+    the passage that it is from.";
+/// Bytes of a passage that are not its text: heading, number and delimiters.
+const FRAME: usize = 300;
+/// A generator with less room than this, in bytes, is asked all the same, and answers or fails.
+const LEAST_ROOM: usize = 600;
 /// Sentences of an extracted section.
 const SENTENCES: usize = 2;
-/// A sentence of fewer words says too little to stand for a section.
-const FEWEST_WORDS: usize = 4;
+/// Sentences of an extracted overview.
+const OVERVIEW_SENTENCES: usize = 5;
 
 /// What is said in a source.
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// The operation, as in its log lines.
     pub operation_id: OperationId,
+    /// What the whole recording says; of a recording with one section, that section. Its citations are lines of the
+    /// recording. Its model is `extractive` where no generator wrote it.
+    pub overview: Answer,
     /// In the order of the recording.
     pub sections: Vec<SummarySection>,
-    /// Whether no generator wrote it: then it is made of sentences that are said.
+    /// Whether no generator wrote any section: then they are made of sentences that are said.
     pub is_extractive: bool,
     /// Stages that were skipped in some section because they failed.
     pub degraded: Vec<String>,
@@ -44,38 +58,83 @@ pub struct SummarySection {
     pub answer: Answer,
 }
 
+/// A generator and what it is told to write.
+struct Writer<'a> {
+    generator: &'a Guarded<dyn Generator>,
+    language: String,
+    /// Bytes that a request may hold beside its instructions.
+    room: usize,
+}
+
+impl Writer<'_> {
+    fn order(&self, order: &str) -> String {
+        format!("{order} {}", self.language)
+    }
+
+    /// Bytes of text that one passage may have.
+    fn longest_passage(&self, source: &SourceRecord) -> usize {
+        let used = self.order(SECTION_ORDER).len() + source.title.len() + FRAME;
+        self.room.saturating_sub(used).max(LEAST_ROOM)
+    }
+
+    async fn section(&self, hit: &Hit) -> Result<Answer> {
+        let silent: &dyn QueryObserver = &();
+        let order = self.order(SECTION_ORDER);
+        let hits = std::slice::from_ref(hit);
+        let written = generate::over(self.generator, &order, hits, hits, silent).await?;
+        Ok(written.into_answer(Vec::new(), Vec::new()))
+    }
+}
+
 impl Querier {
-    /// Summarizes `source`, which says `transcript`.
+    /// Summarizes `source`, which says `transcript`, in `language` or else in its own.
     pub(crate) async fn summarize(
         &self,
         operation_id: OperationId,
         source: &SourceRecord,
         transcript: &Transcript,
+        language: Option<&str>,
     ) -> Result<Summary> {
-        let mut sections = Vec::new();
+        let language = in_language(language.or(transcript.language.as_deref()))?;
+        let mut writer = match &self.mode {
+            AnswerMode::Generator(generator) => Some(Writer {
+                generator,
+                language,
+                room: generate::room(generator),
+            }),
+            _ => None,
+        };
+        let longest = writer.as_ref().map(|writer| writer.longest_passage(source));
+        let hits = cut::sections(source, transcript, longest);
         let mut degraded = Vec::new();
+        let mut failed = |error: &Error| {
+            tracing::warn!(error = %error.report(), "the generator failed; summarizing by extraction");
+            degraded.push("generate".to_owned());
+        };
         let mut is_extractive = true;
-        for hit in cut(source, transcript) {
-            let mut written = None;
-            if let AnswerMode::Generator(generator) = &self.mode
-                && degraded.is_empty()
-            {
-                let silent: &dyn QueryObserver = &();
-                match generate::answer(generator, ORDER, std::slice::from_ref(&hit), silent).await {
-                    Ok(answer) => {
-                        is_extractive = false;
-                        written = Some(answer.into_answer(Vec::new(), Vec::new()));
-                    }
+        let mut sections = Vec::with_capacity(hits.len());
+        let mut sentences = Vec::with_capacity(hits.len());
+        for hit in &hits {
+            let mut answer = None;
+            if let Some(asked) = &writer {
+                match asked.section(hit).await {
+                    Ok(written) => answer = Some(written),
                     // The other sections would fail as well, or be paid for in vain.
                     Err(error) => {
-                        tracing::warn!(error = %error.report(), "the generator failed; summarizing by extraction");
-                        degraded.push("generate".to_owned());
+                        failed(&error);
+                        writer = None;
                     }
                 }
             }
-            let answer = match written {
-                Some(answer) if !answer.text.is_empty() => answer,
-                _ => self.central(&hit).await?,
+            let answer = if let Some(answer) = answer.filter(|answer| !answer.text.is_empty()) {
+                is_extractive = false;
+                sentences.push(None);
+                answer
+            } else {
+                let said = self.sentences_of(hit).await?;
+                let answer = central::answer(&[said.as_slice()], SENTENCES);
+                sentences.push(Some(said));
+                answer
             };
             sections.push(SummarySection {
                 chapter: hit.chapter.clone(),
@@ -83,126 +142,55 @@ impl Querier {
                 answer,
             });
         }
+        let mut overview = match sections.as_slice() {
+            [] => Some(Answer::default()),
+            [only] => Some(only.answer.clone()),
+            _ => None,
+        };
+        if let (None, Some(writer)) = (&overview, &writer) {
+            match writer.overview(&hits, &sections).await {
+                Ok(written) => overview = Some(written).filter(|answer| !answer.text.is_empty()),
+                Err(error) => failed(&error),
+            }
+        }
+        let overview = match overview {
+            Some(overview) => overview,
+            None => {
+                let mut all = Vec::with_capacity(hits.len());
+                for (hit, said) in hits.iter().zip(sentences) {
+                    all.push(match said {
+                        Some(said) => said,
+                        None => self.sentences_of(hit).await?,
+                    });
+                }
+                let all: Vec<_> = all.iter().map(Vec::as_slice).collect();
+                central::answer(&all, OVERVIEW_SENTENCES)
+            }
+        };
         Ok(Summary {
             operation_id,
+            overview,
             sections,
             is_extractive,
             degraded,
         })
     }
-
-    /// The sentences that are nearest to everything that is said in a section, in the order in which they are said.
-    async fn central(&self, hit: &Hit) -> Result<Answer> {
-        let lines: Vec<(&ChunkLine, &str)> = hit
-            .lines
-            .iter()
-            .filter_map(|line| Some((line, hit.text.get(line.from..line.to)?)))
-            .collect();
-        let long: Vec<(&ChunkLine, &str)> = lines
-            .iter()
-            .copied()
-            .filter(|(_, text)| text.split_whitespace().count() >= FEWEST_WORDS)
-            .collect();
-        let lines = if long.is_empty() { lines } else { long };
-        let texts: Vec<&str> = lines.iter().map(|(_, text)| *text).collect();
-        let vectors = self.sentences.vectors(&texts).await?;
-        let width = vectors.first().map_or(0, |vector| vector.len());
-        let mut middle = vec![0.0; width];
-        for vector in &vectors {
-            for (sum, value) in middle.iter_mut().zip(vector.iter()) {
-                *sum += value;
-            }
-        }
-        let mut ranked: Vec<(f32, &ChunkLine, &str)> = vectors
-            .iter()
-            .zip(lines)
-            .map(|(vector, (line, text))| (extract::dot(vector, &middle), line, text))
-            .collect();
-        ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
-        ranked.truncate(SENTENCES);
-        ranked.sort_by_key(|(_, line, _)| line.from);
-        let mut answer = Answer {
-            model: "extractive".to_owned(),
-            ..Answer::default()
-        };
-        for (score, line, text) in ranked {
-            let marker = answer.citations.len() as u32 + 1;
-            let joint = if marker == 1 { "" } else { " " };
-            let _ = write!(answer.text, "{joint}{text} [{marker}]");
-            answer.citations.push(cite::citation(
-                marker,
-                hit,
-                Some(line),
-                score / vectors.len().max(1) as f32,
-            ));
-        }
-        Ok(answer)
-    }
 }
 
-/// Cuts a transcript into sections: at chapters, and between segments wherever one would grow too long.
-fn cut(source: &SourceRecord, transcript: &Transcript) -> Vec<Hit> {
-    let chapters: &[Chapter] = source.media.as_ref().map_or(&[], |media| &media.chapters);
-    let mut sections: Vec<Hit> = Vec::new();
-    let mut open: Option<usize> = None;
-    for segment in transcript.indexable() {
-        // As chunks have it: a segment belongs to the chapter in which its middle lies.
-        let chapter = chapters
-            .iter()
-            .rposition(|chapter| chapter.start <= segment.span.middle());
-        let goes_on = sections.last().is_some_and(|section| {
-            let length = section.span.union(segment.span).duration();
-            open == chapter
-                && length <= MediaTime::from_millis(SECTION)
-                && section.text.len() + segment.text.len() <= SECTION_CHARS
-        });
-        if !goes_on {
-            let title = chapter.and_then(|index| chapters.get(index));
-            sections.push(begin(source, segment, title, sections.len()));
-        }
-        open = chapter;
-        if let Some(section) = sections.last_mut() {
-            add(section, segment);
-        }
-    }
-    sections
-}
-
-fn begin(source: &SourceRecord, segment: &Segment, chapter: Option<&Chapter>, number: usize) -> Hit {
-    Hit {
-        chunk_id: ChunkId::from_stored(format!("section-{number}")),
-        source_id: source.id.clone(),
-        title: source.title.clone(),
-        locator: source.locator.clone(),
-        span: segment.span,
-        text: String::new(),
-        chapter: chapter.map(|chapter| chapter.title.clone()),
-        speakers: Vec::new(),
-        lines: Vec::new(),
-        times: TimeQuality::Measured,
-        scores: Scores::default(),
-    }
-}
-
-fn add(section: &mut Hit, segment: &Segment) {
-    if !section.text.is_empty() {
-        section.text.push(' ');
-    }
-    let from = section.text.len();
-    section.text.push_str(&segment.text);
-    section.span = section.span.union(segment.span);
-    section.lines.push(ChunkLine {
-        from,
-        to: section.text.len(),
-        span: segment.span,
-        speaker: segment.speaker.clone(),
-        times: segment.times,
-    });
-    if let Some(name) = segment
-        .speaker
-        .as_ref()
-        .filter(|name| !section.speakers.contains(name))
-    {
-        section.speakers.push(name.clone());
+/// The sentence that says in which language to write: that of the recording, unless another is asked for. A tag comes
+/// from a file or a command line, and goes into a prompt.
+fn in_language(tag: Option<&str>) -> Result<String> {
+    let Some(tag) = tag else {
+        return Ok("Write in the language of the passages.".to_owned());
+    };
+    let is_tag = (2..=35).contains(&tag.len())
+        && tag
+            .chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_');
+    if is_tag {
+        Ok(format!("Write in the language with the code '{tag}'."))
+    } else {
+        Err(Error::input("the language of the summary is no language tag")
+            .with_hint("give one such as en or pt-BR"))
     }
 }

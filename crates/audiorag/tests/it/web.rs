@@ -514,3 +514,44 @@ async fn the_recordings_of_a_bucket_are_indexed_and_asked_for_again_by_their_tag
     let none = index(&audiorag, "s3://recordings/none/", IndexOptions::default()).await;
     assert_eq!(none.failed.len(), 1, "{none:?}");
 }
+
+#[tokio::test]
+async fn a_recording_on_the_web_is_clipped_from_the_copy_that_was_kept() {
+    let (mut place, shelf) = (place(), Shelf::default());
+    put(&shelf, "/talk.wav", "one", speech(3, 1));
+    let server = server(&shelf).await;
+    let url = server.url("/talk.wav");
+    let span = audiorag_core::Span::from_millis(500, 1_500);
+    place.write("other.txt", b"");
+    let output = place.path("piece.wav");
+    let audiorag = place.open().await;
+    index(&audiorag, &url, IndexOptions::default()).await;
+    let source = audiorag.state().list_sources().await.unwrap().remove(0);
+    let error = audiorag.clip(&source, span, &output, false).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.hint().unwrap().contains("AUDIORAG_FETCH_KEEP"), "{error:?}");
+    drop(audiorag);
+
+    place.set(Key::FetchKeep, "true");
+    let audiorag = place.open().await;
+    let force = IndexOptions {
+        force: true,
+        ..IndexOptions::default()
+    };
+    index(&audiorag, &url, force).await;
+    let source = audiorag.state().list_sources().await.unwrap().remove(0);
+    assert_eq!(audiorag.clip(&source, span, &output, false).await.unwrap(), span);
+    assert_eq!(std::fs::read(&output).unwrap().len(), 44 + 2 * 16_000);
+    // A copy of something else is not what was indexed.
+    let folder = std::fs::read_dir(&place.settings().fetch.dir)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    std::fs::write(folder.path().join("download"), speech(4, 7)).unwrap();
+    let error = audiorag.clip(&source, span, &output, true).await.unwrap_err();
+    assert!(
+        error.message().contains("no copy of what was indexed"),
+        "{error:?}"
+    );
+}
