@@ -2,7 +2,7 @@
 
 use crate::suites::Suites;
 use crate::workspace::Workspace;
-use crate::{models, process, servers};
+use crate::{models, process, programs, servers};
 use anyhow::{Result, bail};
 use std::time::Instant;
 
@@ -31,6 +31,7 @@ pub(crate) fn build() -> Result<()> {
 pub(crate) fn run() -> Result<()> {
     let started = Instant::now();
     let workspace = Workspace::load()?;
+    programs::install()?;
 
     // The end-to-end tests start the program, which `cargo test` alone would not leave in place.
     process::headline("building the program and its tests");
