@@ -7,7 +7,7 @@
 use crate::container::{self, Opened, guarded, too_long};
 use crate::file::FileName;
 use crate::patience::Patience;
-use crate::{Limits, isolate, opus};
+use crate::{Limits, hidden, isolate, opus};
 use audiorag_core::model::Media;
 use audiorag_core::{MediaTime, Result};
 use std::io;
@@ -228,6 +228,10 @@ impl PacketDecoder {
             self.is_done = true;
             let stall = Duration::from_millis(self.limits.max_stall.as_millis());
             return Err(isolate::too_slow(&self.name, stall));
+        }
+        if patience.is_greedy() {
+            self.is_done = true;
+            return Err(hidden::too_much(&self.name));
         }
         result
     }

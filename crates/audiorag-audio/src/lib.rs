@@ -18,6 +18,7 @@ mod decode;
 mod edit;
 mod ffmpeg;
 mod file;
+mod hidden;
 mod isolate;
 mod limits;
 mod options;
