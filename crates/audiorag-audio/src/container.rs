@@ -5,7 +5,7 @@ use crate::file::{self, FileName, OpenFile};
 use crate::patience::{Patience, Watched};
 use crate::sniff::{self, Content};
 use crate::{
-    DecodeOptions, Limits, caf, chapters, cutoff, ffmpeg, hidden, isolate, opus, riff, tags,
+    DecodeOptions, Limits, caf, chapters, cutoff, ending, ffmpeg, hidden, isolate, opus, riff, tags,
 };
 use audiorag_core::model::Media;
 use audiorag_core::{Error, ErrorKind, MediaTime, Result, Stage};
@@ -93,6 +93,8 @@ pub(crate) struct Opened {
     pub(crate) is_announced: bool,
     /// Whether the file is known to be incomplete.
     pub(crate) is_cut_off: bool,
+    /// What is wrong with the end of a file that states no length.
+    pub(crate) ending: Option<&'static str>,
     /// The channel that is wanted, counted from 0; `None` for all.
     pub(crate) channel: Option<u16>,
     /// Knows when the decoder has had its time.
@@ -114,6 +116,7 @@ pub(crate) fn open(path: &Path, options: &DecodeOptions, stage: Stage) -> Result
     }
     let edits = edit::of_tracks(&file);
     let is_cut_off = cutoff::is_cut_off(&file);
+    let ending = ending::complaint(&file);
     let (chapters, patch) = chapters::of_file(&file);
     let mut patches = hidden::of_file(&file);
     patches.extend(patch);
@@ -131,7 +134,7 @@ pub(crate) fn open(path: &Path, options: &DecodeOptions, stage: Stage) -> Result
     drop(counting);
     opened
         .map(|mut opened| {
-            opened.is_cut_off = is_cut_off;
+            (opened.is_cut_off, opened.ending) = (is_cut_off, ending);
             if opened.media.chapters.is_empty() {
                 opened.media.chapters = chapters;
             }
@@ -265,6 +268,7 @@ fn open_container(
         edit,
         is_announced,
         is_cut_off: false,
+        ending: None,
         channel: options.channel.map(|channel| channel.saturating_sub(1)),
         patience,
     })

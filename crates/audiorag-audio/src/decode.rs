@@ -80,6 +80,7 @@ pub(crate) struct PacketDecoder {
     lost: u64,
     is_hole_damage: bool,
     is_cut_off: bool,
+    ending: Option<&'static str>,
     is_done: bool,
 }
 
@@ -125,6 +126,7 @@ impl PacketDecoder {
             edit,
             is_announced,
             is_cut_off,
+            ending,
             channel,
             patience,
         } = opened;
@@ -159,6 +161,7 @@ impl PacketDecoder {
             lost: 0,
             is_hole_damage: false,
             is_cut_off,
+            ending,
             is_done: false,
         }
         .primed()
@@ -456,6 +459,9 @@ impl PacketDecoder {
             position
         };
         let mut warnings = container::judge_length(&self.name, &self.limits, decoded, position, expected)?;
+        if warnings.is_empty() {
+            warnings.extend(self.ending.map(str::to_owned));
+        }
         if self.bad_packets > 0 {
             warnings.push(format!(
                 "{} damaged packets were replaced by silence",

@@ -10,12 +10,14 @@
 //! decoder that panics becomes an [`Input`](audiorag_core::ErrorKind::Input) error of that file. With [`Isolation`]
 //! decoders run in a child process, where a crash or a loop costs nothing but that file.
 
+mod asf;
 mod caf;
 mod chapters;
 mod container;
 mod cutoff;
 mod decode;
 mod edit;
+mod ending;
 mod ffmpeg;
 mod file;
 mod hidden;
