@@ -43,7 +43,7 @@ pub use file::{check_unchanged, fingerprint};
 pub use isolate::{Isolation, run_isolated};
 pub use limits::Limits;
 pub use options::DecodeOptions;
-pub use parts::PartReader;
+pub use parts::{Heartbeat, PartReader};
 pub use samples::SampleReader;
 pub use settings::SplitSettings;
 

@@ -5,11 +5,11 @@ use super::config::{Config, Shape};
 use super::cut::Material;
 use super::event::IndexedSource;
 use super::given::{NAMED_BEFORE, Ready};
-use super::identify::{Target, blocking};
+use super::identify::Target;
 use super::stage::Stages;
 use super::store::{SourceFacts, retire, upsert, verify};
 use super::transcribe::{PartsReport, Transcription};
-use super::{Indexer, SourceOutcome, embed};
+use super::{Indexer, SourceOutcome, embed, watch};
 use crate::operation;
 use audiorag_audio::DecodeOptions;
 use audiorag_core::id::{ContentHash, RevisionId, SourceId};
@@ -329,6 +329,5 @@ pub(super) fn report(draft: Draft<'_>, filled: Filled, parts: PartsReport) -> In
 }
 
 async fn probe(target: &Target, decode: &DecodeOptions) -> Result<Media> {
-    let (path, decode) = (target.path.clone(), decode.clone());
-    blocking(move || audiorag_audio::probe_with(&path, &decode)).await
+    watch::probe(&target.path, decode).await
 }
