@@ -245,14 +245,7 @@ impl Search<'_> {
     fn boxes(&mut self, mut at: u64, end: u64, depth: u32) -> Option<()> {
         while at.saturating_add(8) <= end {
             self.step()?;
-            let [a, b, c, d, kind @ ..] = self.bytes::<8>(at)?;
-            let (head, size) = match u32::from_be_bytes([a, b, c, d]) {
-                0 => (8, end - at),
-                1 => (16, u64::from_be_bytes(self.bytes(at + 8)?)),
-                size => (8, u64::from(size)),
-            };
-            let next = at.checked_add(size).filter(|_| size >= head)?;
-            let (start, next) = (at + head, next.min(end));
+            let (kind, start, next) = self.item(at, end)?;
             if CONTAINERS.contains(&&kind) && depth < 8 {
                 self.boxes(start, next, depth + 1)?;
             } else if kind == *b"meta" && depth < 8 {
@@ -261,7 +254,7 @@ impl Search<'_> {
                 self.boxes(if is_bare { start } else { start + 4 }, next, depth + 1)?;
             } else if kind == *b"ilst" {
                 self.items(start, next)?;
-            } else if !LARGE.contains(&&kind) && self.is_bulk(size) {
+            } else if !LARGE.contains(&&kind) && self.is_bulk(next - at) {
                 self.show(at + 4, b"free");
             }
             at = next;
@@ -269,22 +262,35 @@ impl Search<'_> {
         Some(())
     }
 
-    /// The items of a list of tags.
+    /// The items of a list of tags. Symphonia reads the values of unknown ones as well, but of the boxes in an item only
+    /// those that it knows: so these are hidden, not the item.
     fn items(&mut self, mut at: u64, end: u64) -> Option<()> {
         while at.saturating_add(8) <= end {
             self.step()?;
-            let [a, b, c, d, kind @ ..] = self.bytes::<8>(at)?;
-            let size = match u32::from_be_bytes([a, b, c, d]) {
-                0 => end - at,
-                1 => u64::from_be_bytes(self.bytes(at + 8)?),
-                size => u64::from(size),
-            };
-            if kind == *b"covr" || self.is_bulk(size) {
-                self.show(at + 4, b"free");
+            let (kind, start, next) = self.item(at, end)?;
+            if kind == *b"covr" || self.is_bulk(next - at) {
+                let mut place = start;
+                while place.saturating_add(8) <= next {
+                    self.step()?;
+                    self.show(place + 4, b"free");
+                    (_, _, place) = self.item(place, next)?;
+                }
             }
-            at = at.checked_add(size).filter(|_| size >= 8)?;
+            at = next;
         }
         Some(())
+    }
+
+    /// The kind of a box, where its content starts, and where it ends, at the latest at `end`.
+    fn item(&self, at: u64, end: u64) -> Option<([u8; 4], u64, u64)> {
+        let [a, b, c, d, kind @ ..] = self.bytes::<8>(at)?;
+        let (head, size) = match u32::from_be_bytes([a, b, c, d]) {
+            0 => (8, end - at),
+            1 => (16, u64::from_be_bytes(self.bytes(at + 8)?)),
+            size => (8, u64::from(size)),
+        };
+        let next = at.checked_add(size).filter(|_| size >= head)?;
+        Some((kind, at + head, next.min(end)))
     }
 }
 
@@ -343,8 +349,8 @@ mod tests {
     fn pictures_and_attachments_are_hidden_whatever_their_size() {
         let flac = b"fLaC\x06\0\0\x02xx\x00\0\0\x01y\x86\0\0\x01z";
         assert_eq!(judge(flac), [patch(4, &[1]), patch(15, &[0x81])]);
-        let movie = b"\0\0\0\x0cftypM4A \0\0\0\x40moov\0\0\0\x38udta\0\0\0\x30meta\0\0\0\0\0\0\0\x24ilst\0\0\0\x0ccovrabcd\0\0\0\x10\xa9nam12345678";
-        assert_eq!(judge(movie), [patch(52, b"free")]);
+        let movie = b"\0\0\0\x0cftypM4A \0\0\0\x44moov\0\0\0\x3cudta\0\0\0\x34meta\0\0\0\0\0\0\0\x28ilst\0\0\0\x10covr\0\0\0\x08data\0\0\0\x10\xa9nam12345678";
+        assert_eq!(judge(movie), [patch(60, b"free")]);
         let matroska =
             b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff\x19\x41\xa4\x69\x82ab\x1f\x43\xb6\x75\x80";
         assert_eq!(judge(matroska), [patch(17, &[0xec, 0x10, 0, 0, 2])]);

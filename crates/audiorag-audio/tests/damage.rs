@@ -195,9 +195,22 @@ fn limits_are_kept() {
     read().unwrap();
 
     let (_directory, path) = file("wide.wav", &wav(Depth::U8, 8000, 80, 0.2, |_, _| 0.0));
+    // Symphonia's own limit comes before ours.
     assert_eq!(
         refusal(&path).message(),
-        "wide.wav has 80 channels, at most 64 are allowed"
+        "wide.wav has headers that cannot be read: malformed stream: riff: invalid channel count"
+    );
+    let narrow = DecodeOptions {
+        limits: Limits {
+            max_channels: 4,
+            ..Limits::default()
+        },
+        ..DecodeOptions::default()
+    };
+    let (_directory, path) = file("six.wav", &wav(Depth::U8, 8000, 6, 0.2, |_, _| 0.0));
+    assert_eq!(
+        probe_with(&path, &narrow).unwrap_err().message(),
+        "six.wav has 6 channels, at most 4 are allowed"
     );
 }
 
@@ -227,8 +240,9 @@ fn cut_off_files_are_refused_or_reported() {
                     );
                 }
                 Err(error) => {
-                    let may_be_refused = !is_open && percent <= 90 || name.ends_with(".m4a");
-                    assert!(may_be_refused || name.ends_with(".mp4"), "{case}: {error}");
+                    // An index at the end is lost; of AIFF, Symphonia wants the end before it gives out the rest.
+                    let needs_end = [".m4a", ".mp4", ".aiff"].iter().any(|kind| name.ends_with(kind));
+                    assert!(needs_end || !is_open && percent <= 90, "{case}: {error}");
                     assert_eq!(error.kind(), ErrorKind::Input, "{case}: {error}");
                     assert!(error.message().contains("cut off"), "{case}: {error}");
                     assert!(error.hint().is_some());
