@@ -6,7 +6,7 @@
 use crate::process::{self, Findings};
 use crate::suites::Suites;
 use crate::workspace::{self, Workspace};
-use crate::{environment, models, servers, tidy};
+use crate::{environment, models, programs, servers, tidy};
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -59,6 +59,7 @@ pub(crate) fn measure() -> Result<Measured> {
         .join("debug")
         .join(format!("audiorag{}", std::env::consts::EXE_SUFFIX));
     let folder = models::pull(&program)?;
+    programs::install()?;
 
     let report = target.join("lcov.info");
     if report.exists() {

@@ -26,6 +26,11 @@ pub(crate) fn has_program(name: &str) -> bool {
     read("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()))
 }
 
+/// The programs, with commas between them, that tests are to do without: those that need them are skipped.
+pub(crate) fn tests_without() -> String {
+    read("AUDIORAG_TEST_WITHOUT").map_or_else(String::new, |names| names.to_string_lossy().into_owned())
+}
+
 /// Variables that cargo sets for the program it runs. A nested cargo must not see them: build scripts that
 /// watch them would run again each time the caller changes.
 #[expect(clippy::disallowed_methods, reason = "these are passed over, not read")]

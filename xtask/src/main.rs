@@ -21,6 +21,7 @@ mod gates;
 mod licenses;
 mod models;
 mod process;
+mod programs;
 
 mod servers;
 mod suites;

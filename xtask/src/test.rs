@@ -2,7 +2,7 @@
 
 use crate::suites::Suites;
 use crate::workspace::Workspace;
-use crate::{coverage, models, process, servers};
+use crate::{coverage, models, process, programs, servers};
 use anyhow::{Result, bail};
 use std::process::Command;
 use std::time::Instant;
@@ -65,6 +65,7 @@ fn listen(command: &mut Command, suites: &mut Suites) -> Result<bool> {
 /// Returns whether the command that runs the tests succeeded.
 fn everything(suites: &mut Suites, started: Instant) -> Result<bool> {
     let workspace = Workspace::load()?;
+    programs::install()?;
 
     // The end-to-end tests start the program, which `cargo test` alone would not leave in place.
     process::headline("building the program and its tests");

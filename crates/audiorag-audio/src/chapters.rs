@@ -29,13 +29,17 @@ const TITLE: u32 = 0x85;
 /// Bytes that are shown in the place of those in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Patch {
-    at: u64,
-    bytes: Vec<u8>,
+    pub(crate) at: u64,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Patch {
     /// Changes what was read from `position` on.
     pub(crate) fn apply(&self, position: u64, buffer: &mut [u8]) {
+        let (end, read) = (self.at + self.bytes.len() as u64, position + buffer.len() as u64);
+        if end <= position || read <= self.at {
+            return;
+        }
         for (offset, byte) in self.bytes.iter().enumerate() {
             let place = (self.at + offset as u64).checked_sub(position);
             if let Some(place) = place.and_then(|place| buffer.get_mut(usize::try_from(place).ok()?)) {
@@ -65,18 +69,18 @@ fn starts_with(mut file: &File, magic: [u8; 4]) -> bool {
 }
 
 /// The head of an element.
-struct Element {
-    id: u32,
+pub(crate) struct Element {
+    pub(crate) id: u32,
     /// Bytes of the id.
     id_width: usize,
     /// Bytes of the size.
     size_width: usize,
     /// `None` when left open.
-    size: Option<u64>,
+    pub(crate) size: Option<u64>,
 }
 
 impl Element {
-    fn head(&self) -> u64 {
+    pub(crate) fn head(&self) -> u64 {
         (self.id_width + self.size_width) as u64
     }
 
@@ -102,7 +106,7 @@ impl Element {
     }
 }
 
-fn head_at(mut file: &File, at: u64) -> Option<Element> {
+pub(crate) fn head_at(mut file: &File, at: u64) -> Option<Element> {
     let mut bytes = Vec::with_capacity(12);
     file.seek(SeekFrom::Start(at)).ok()?;
     file.take(12).read_to_end(&mut bytes).ok()?;
@@ -134,12 +138,13 @@ fn matroska(mut file: &File, chapters: &mut Vec<Chapter>, patch: &mut Option<Pat
     Some(())
 }
 
-/// A void element's head of the same width and for the same size.
-fn void(element: &Element, size: u64) -> Option<Vec<u8>> {
-    let width = element.id_width + element.size_width - 1;
-    let marker = 1_u64
-        .checked_shl(u32::try_from(7 * width).ok()?)
-        .filter(|_| width <= 8)?;
+/// The head of a void element that ends where this one does.
+pub(crate) fn void(element: &Element, size: u64) -> Option<Vec<u8>> {
+    let whole = element.id_width + element.size_width - 1;
+    // A size has eight bytes at most; what is left of the old head is then part of the content.
+    let width = whole.min(8);
+    let size = size.checked_add((whole - width) as u64)?;
+    let marker = 1_u64.checked_shl(u32::try_from(7 * width).ok()?)?;
     let bytes = (marker | size).to_be_bytes();
     let mut head = vec![0xec];
     head.extend_from_slice(bytes.get(8 - width..)?);

@@ -4,7 +4,9 @@ use crate::edit::{self, Edit};
 use crate::file::{self, FileName, OpenFile};
 use crate::patience::{Patience, Watched};
 use crate::sniff::{self, Content};
-use crate::{DecodeOptions, Limits, caf, chapters, cutoff, ffmpeg, isolate, opus, riff, tags};
+use crate::{
+    DecodeOptions, Limits, caf, chapters, cutoff, ending, ffmpeg, hidden, isolate, opus, riff, tags,
+};
 use audiorag_core::model::Media;
 use audiorag_core::{Error, ErrorKind, MediaTime, Result, Stage};
 use std::fs::File;
@@ -91,6 +93,8 @@ pub(crate) struct Opened {
     pub(crate) is_announced: bool,
     /// Whether the file is known to be incomplete.
     pub(crate) is_cut_off: bool,
+    /// What is wrong with the end of a file that states no length.
+    pub(crate) ending: Option<&'static str>,
     /// The channel that is wanted, counted from 0; `None` for all.
     pub(crate) channel: Option<u16>,
     /// Knows when the decoder has had its time.
@@ -112,7 +116,10 @@ pub(crate) fn open(path: &Path, options: &DecodeOptions, stage: Stage) -> Result
     }
     let edits = edit::of_tracks(&file);
     let is_cut_off = cutoff::is_cut_off(&file);
+    let ending = ending::complaint(&file);
     let (chapters, patch) = chapters::of_file(&file);
+    let mut patches = hidden::of_file(&file);
+    patches.extend(patch);
     let listed = riff::of_file(&file);
     file.rewind().map_err(|cause| name.io("read", cause))?;
     let stall = Duration::from_millis(options.limits.max_stall.as_millis());
@@ -120,14 +127,14 @@ pub(crate) fn open(path: &Path, options: &DecodeOptions, stage: Stage) -> Result
     let counting = patience.count();
     // A file that is cut off is read as a stream, which promises no length.
     let length = (!is_cut_off).then_some(metadata.len());
-    let source = Watched::new(file, patience.clone(), length, patch);
+    let source = Watched::new(file, patience.clone(), length, patches);
     let opened = guarded(&name, "reading the headers", || {
         open_container(source, &edits, &name, options)
     })?;
     drop(counting);
     opened
         .map(|mut opened| {
-            opened.is_cut_off = is_cut_off;
+            (opened.is_cut_off, opened.ending) = (is_cut_off, ending);
             if opened.media.chapters.is_empty() {
                 opened.media.chapters = chapters;
             }
@@ -150,6 +157,8 @@ pub(crate) fn open(path: &Path, options: &DecodeOptions, stage: Stage) -> Result
         .map_err(|error| {
             if patience.is_over() {
                 isolate::too_slow(&name, stall)
+            } else if patience.is_greedy() {
+                hidden::too_much(&name)
             } else {
                 error
             }
@@ -259,6 +268,7 @@ fn open_container(
         edit,
         is_announced,
         is_cut_off: false,
+        ending: None,
         channel: options.channel.map(|channel| channel.saturating_sub(1)),
         patience,
     })
@@ -542,41 +552,4 @@ pub(crate) fn codec_name(id: AudioCodecId) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_becomes_an_error_of_the_file() {
-        let name = FileName::new(Path::new("/x/talk.mp3"), Stage::Split);
-        let error = guarded(&name, "decoding", || panic!("index out of range")).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Input);
-        assert_eq!(error.stage(), Some(Stage::Split));
-        assert_eq!(
-            error.to_string(),
-            "talk.mp3 broke the decoder while decoding (panic: index out of range)"
-        );
-    }
-
-    #[test]
-    fn shapes_are_bounded() {
-        let name = FileName::new(Path::new("a"), Stage::Probe);
-        let limits = Limits::default();
-        assert!(check_shape(16_000, 8, &name, &limits).is_ok());
-        assert!(check_shape(1, 1, &name, &limits).is_err());
-        assert!(check_shape(4_000_000_000, 1, &name, &limits).is_err());
-        assert!(check_shape(48_000, 65, &name, &limits).is_err());
-    }
-
-    #[test]
-    fn seconds_read_well() {
-        assert_eq!(seconds(61_400_000_000), "61");
-        assert_eq!(seconds(1_250_000_000), "1.2");
-    }
-
-    #[test]
-    fn codecs_have_names() {
-        assert_eq!(codec_name(codec::CODEC_ID_MP3), "mp3");
-        assert_eq!(codec_name(codec::CODEC_ID_OPUS), "opus");
-        assert_eq!(codec_name(AudioCodecId::default()), "unknown");
-    }
-}
+mod tests;

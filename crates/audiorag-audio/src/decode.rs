@@ -7,7 +7,7 @@
 use crate::container::{self, Opened, guarded, too_long};
 use crate::file::FileName;
 use crate::patience::Patience;
-use crate::{Limits, isolate, opus};
+use crate::{Limits, hidden, isolate, opus};
 use audiorag_core::model::Media;
 use audiorag_core::{MediaTime, Result};
 use std::io;
@@ -80,6 +80,7 @@ pub(crate) struct PacketDecoder {
     lost: u64,
     is_hole_damage: bool,
     is_cut_off: bool,
+    ending: Option<&'static str>,
     is_done: bool,
 }
 
@@ -125,6 +126,7 @@ impl PacketDecoder {
             edit,
             is_announced,
             is_cut_off,
+            ending,
             channel,
             patience,
         } = opened;
@@ -159,6 +161,7 @@ impl PacketDecoder {
             lost: 0,
             is_hole_damage: false,
             is_cut_off,
+            ending,
             is_done: false,
         }
         .primed()
@@ -228,6 +231,10 @@ impl PacketDecoder {
             self.is_done = true;
             let stall = Duration::from_millis(self.limits.max_stall.as_millis());
             return Err(isolate::too_slow(&self.name, stall));
+        }
+        if patience.is_greedy() {
+            self.is_done = true;
+            return Err(hidden::too_much(&self.name));
         }
         result
     }
@@ -452,6 +459,9 @@ impl PacketDecoder {
             position
         };
         let mut warnings = container::judge_length(&self.name, &self.limits, decoded, position, expected)?;
+        if warnings.is_empty() {
+            warnings.extend(self.ending.map(str::to_owned));
+        }
         if self.bad_packets > 0 {
             warnings.push(format!(
                 "{} damaged packets were replaced by silence",

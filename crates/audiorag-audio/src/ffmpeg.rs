@@ -7,7 +7,7 @@
 
 use crate::file::FileName;
 use crate::process::{self, ChildStream, Stopped};
-use crate::{DecodeOptions, Limits, container, isolate, tags};
+use crate::{DecodeOptions, Limits, asf, container, isolate, tags};
 use audiorag_core::model::{Chapter, Media, SAMPLE_RATE};
 use audiorag_core::{Error, MediaTime, Result, Stage};
 use std::ffi::OsString;
@@ -21,6 +21,8 @@ const MAX_ALLOCATION: &str = "268435456";
 const PROBE_WALL: Duration = Duration::from_mins(1);
 /// Bytes that are read in a second at least.
 const SLOWEST_BYTES: u64 = 100_000;
+/// The most address space it may have, in bytes; Linux only. Its libraries alone take some hundred megabytes.
+const MAX_MEMORY: u64 = 2 << 30;
 /// Tags and chapters beyond this are not read.
 const MAX_METADATA: usize = 1 << 20;
 const BYTES: usize = size_of::<f32>();
@@ -94,7 +96,9 @@ fn describe(path: &Path, program: &Path, options: &DecodeOptions, name: &FileNam
         return Err(container::too_long(name, length, &options.limits));
     }
     read_metadata(&metadata, number as usize, &mut media);
-    Ok((media, report.is_estimate))
+    let stated = asf::announced(path);
+    media.duration = media.duration.max(stated);
+    Ok((media, report.is_estimate && stated.is_none()))
 }
 
 /// `file:` in front, so that no path is taken for an option, a protocol or a device.
@@ -121,7 +125,7 @@ fn command(program: &Path, level: &str, path: &Path) -> Command {
 }
 
 fn start(command: Command, program: &Path, wall: Duration, name: &FileName) -> Result<ChildStream> {
-    ChildStream::spawn(command, PROBE_WALL, wall).map_err(|cause| {
+    let child = ChildStream::spawn(command, PROBE_WALL, wall).map_err(|cause| {
         let program = process::called(program.as_os_str());
         name.error(
             Error::unsupported,
@@ -129,7 +133,9 @@ fn start(command: Command, program: &Path, wall: Duration, name: &FileName) -> R
         )
         .with_cause(cause)
         .with_hint("install ffmpeg, or convert the recording on another machine")
-    })
+    })?;
+    child.limit(MAX_MEMORY, wall);
+    Ok(child)
 }
 
 fn stopped(name: &FileName, stopped: Stopped) -> Error {
@@ -439,6 +445,11 @@ impl Ffmpeg {
             announced.max(decoded)
         };
         self.warnings = container::judge_length(&self.name, &self.limits, decoded, decoded, expected)?;
+        if self.warnings.is_empty() && !status.success() {
+            let ending = process::ending(status);
+            self.warnings
+                .push(format!("ffmpeg stopped before the end ({ending})"));
+        }
         // Some formats do not say how long they are, so a damaged end is only known from what ffmpeg says.
         if self.warnings.is_empty() && !log.trim().is_empty() {
             self.warnings.push("ffmpeg found damage".to_owned());

@@ -10,14 +10,17 @@
 //! decoder that panics becomes an [`Input`](audiorag_core::ErrorKind::Input) error of that file. With [`Isolation`]
 //! decoders run in a child process, where a crash or a loop costs nothing but that file.
 
+mod asf;
 mod caf;
 mod chapters;
 mod container;
 mod cutoff;
 mod decode;
 mod edit;
+mod ending;
 mod ffmpeg;
 mod file;
+mod hidden;
 mod isolate;
 mod limits;
 mod options;
@@ -40,7 +43,7 @@ pub use file::{check_unchanged, fingerprint};
 pub use isolate::{Isolation, run_isolated};
 pub use limits::Limits;
 pub use options::DecodeOptions;
-pub use parts::PartReader;
+pub use parts::{Heartbeat, PartReader};
 pub use samples::SampleReader;
 pub use settings::SplitSettings;
 

@@ -31,7 +31,11 @@ pub struct PartReader {
     index: u32,
     duration: Option<MediaTime>,
     state: State,
+    alive: Option<Heartbeat>,
 }
+
+/// Called when samples came out of a decoder.
+pub type Heartbeat = Arc<dyn Fn() + Send + Sync>;
 
 #[derive(Clone, Copy, PartialEq)]
 enum State {
@@ -67,7 +71,14 @@ impl PartReader {
             index: 0,
             duration: None,
             state: State::Reading,
+            alive: None,
         })
+    }
+
+    /// Has `alive` called whenever samples come out of the decoder: the only sign of life between two parts, for those
+    /// who wait for them on another thread.
+    pub fn on_samples(&mut self, alive: Heartbeat) {
+        self.alive = Some(alive);
     }
 
     /// What the headers say.
@@ -107,7 +118,11 @@ impl PartReader {
                 };
                 return self.emit(&cut).map(Some);
             }
-            match self.samples.next_block()? {
+            let block = self.samples.next_block()?;
+            if let Some(alive) = &self.alive {
+                alive();
+            }
+            match block {
                 Some(block) => self.buffer.extend_from_slice(block),
                 None => self.finish(),
             }

@@ -3,6 +3,9 @@
 //! A thread cannot be killed, so this is the most that can be done inside a process: whatever loops in a decoder,
 //! it reads input or returns packets, and both places ask here whether to go on. A loop that does neither is
 //! stopped by [`Isolation`](crate::Isolation) alone.
+//!
+//! What a decoder keeps it has read before, so the bytes that it may read for one thing, its headers or one packet, bound
+//! its memory, whatever a hostile file says of the size of a tag or a packet.
 
 use crate::chapters::Patch;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -12,6 +15,9 @@ use symphonia::core::io::MediaSource;
 
 /// Bytes a decoder gets through in a second, whatever the machine and its load.
 const SLOWEST_BYTES: u64 = 100_000;
+
+/// The most bytes that may be read for the headers or for one packet. The tables of a film of a day have less.
+const MAX_READ: u64 = 128 << 20;
 
 /// Counts the time that is spent inside the decoder; what the caller does in between is not counted.
 #[derive(Clone, Debug)]
@@ -30,6 +36,9 @@ struct State {
     barren: Duration,
     total: Duration,
     is_over: bool,
+    /// Bytes read since the counting began.
+    read: u64,
+    is_greedy: bool,
 }
 
 impl Patience {
@@ -48,7 +57,10 @@ impl Patience {
 
     /// Starts counting and returns what stops it.
     pub(crate) fn count(&self) -> Counting<'_> {
-        self.with(|state| state.running_since = Some(Instant::now()));
+        self.with(|state| {
+            state.running_since = Some(Instant::now());
+            state.read = 0;
+        });
         Counting(self)
     }
 
@@ -62,6 +74,25 @@ impl Patience {
             state.total = state.total.saturating_sub(samples);
             state.barren = Duration::ZERO;
         });
+    }
+
+    /// Bytes were read.
+    fn took(&self, bytes: usize) {
+        self.with(|state| {
+            state.read = state.read.saturating_add(bytes as u64);
+            state.is_greedy |= state.read > MAX_READ;
+        });
+    }
+
+    /// Whether more was read at once than any recording has in one piece.
+    pub(crate) fn is_greedy(&self) -> bool {
+        self.with(|state| state.is_greedy)
+    }
+
+    /// Bytes read since the counting began last.
+    #[cfg(test)]
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.with(|state| state.read)
     }
 
     /// Whether the time is up.
@@ -98,20 +129,20 @@ pub(crate) struct Watched<F> {
     length: Option<u64>,
     is_seekable: bool,
     position: u64,
-    patch: Option<Patch>,
+    patches: Vec<Patch>,
 }
 
 impl<F> Watched<F> {
     /// `length` of `None`: a stream that does not say where it ends and is read from start to end.
     /// The file stands at its start.
-    pub(crate) fn new(file: F, patience: Patience, length: Option<u64>, patch: Option<Patch>) -> Self {
+    pub(crate) fn new(file: F, patience: Patience, length: Option<u64>, patches: Vec<Patch>) -> Self {
         Self {
             file,
             patience,
             is_seekable: length.is_some(),
             length,
             position: 0,
-            patch,
+            patches,
         }
     }
 
@@ -126,6 +157,12 @@ impl<F> Watched<F> {
                 "the decoder took too long",
             ));
         }
+        if self.patience.is_greedy() {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "the decoder read too much at once",
+            ));
+        }
         Ok(())
     }
 }
@@ -134,8 +171,11 @@ impl<F: Read> Read for Watched<F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.check()?;
         let count = self.file.read(buffer)?;
-        if let (Some(patch), Some(read)) = (&self.patch, buffer.get_mut(..count)) {
-            patch.apply(self.position, read);
+        self.patience.took(count);
+        if let Some(read) = buffer.get_mut(..count) {
+            for patch in &self.patches {
+                patch.apply(self.position, read);
+            }
         }
         self.position += count as u64;
         Ok(count)
@@ -182,7 +222,7 @@ mod tests {
         // Once over, it stays so, even when samples come at last.
         patience.reward(Duration::from_secs(1));
         assert!(patience.is_over());
-        let mut watched = Watched::new(Cursor::new(vec![1, 2, 3]), patience, Some(3), None);
+        let mut watched = Watched::new(Cursor::new(vec![1, 2, 3]), patience, Some(3), Vec::new());
         assert_eq!(
             watched.read(&mut [0; 2]).unwrap_err().kind(),
             io::ErrorKind::TimedOut
@@ -196,10 +236,31 @@ mod tests {
     #[test]
     fn a_patient_reader_reads_everything() {
         let patience = Patience::new(Duration::from_hours(1), 3);
-        let mut watched = Watched::new(Cursor::new(vec![1, 2, 3]), patience, None, None);
+        let mut watched = Watched::new(Cursor::new(vec![1, 2, 3]), patience, None, Vec::new());
         assert!(!watched.is_seekable() && watched.byte_len().is_none());
         assert!(watched.seek(SeekFrom::Start(0)).is_err());
         let mut all = Vec::new();
         assert_eq!(watched.read_to_end(&mut all).unwrap(), 3);
+    }
+
+    #[test]
+    fn no_more_is_read_at_once_than_a_recording_has_in_one_piece() {
+        let patience = Patience::new(Duration::from_hours(1), 3);
+        let mut watched = Watched::new(io::repeat(7), patience.clone(), None, Vec::new());
+        let mut block = vec![0; 1 << 20];
+        for _ in 0..2 {
+            // Every packet has as much again.
+            let _counting = patience.count();
+            for _ in 0..MAX_READ >> 20 {
+                watched.read_exact(&mut block).unwrap();
+            }
+        }
+        assert!(!patience.is_greedy());
+        watched.read_exact(&mut block).unwrap();
+        assert!(patience.is_greedy());
+        assert_eq!(
+            watched.read(&mut block).unwrap_err().kind(),
+            io::ErrorKind::FileTooLarge
+        );
     }
 }

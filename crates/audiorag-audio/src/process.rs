@@ -71,6 +71,32 @@ impl ChildStream {
         })
     }
 
+    /// Limits the memory and the processor time of the program, where the system can do so from outside (Linux). It has
+    /// just been started, and not come to its input.
+    pub(crate) fn limit(&self, memory: u64, processor: Duration) {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::process::{Pid, Resource, Rlimit, prlimit};
+            let seconds = processor.as_secs().max(1);
+            for (resource, current, maximum) in [
+                (Resource::Core, 0, 0),
+                // At the lower limit comes the signal that says why, at the upper one the end.
+                (Resource::Cpu, seconds, seconds + 1),
+                (Resource::As, memory, memory),
+            ] {
+                let limit = Rlimit {
+                    current: Some(current),
+                    maximum: Some(maximum),
+                };
+                if let Err(error) = prlimit(Some(Pid::from_child(&self.child)), resource, limit) {
+                    tracing::debug!(?resource, %error, "a limit could not be set");
+                }
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (memory, processor);
+    }
+
     /// The next bytes; `None` at the end of the output.
     pub(crate) fn next(&mut self) -> Result<Option<Vec<u8>>, Stopped> {
         let Some(blocks) = &self.blocks else {

@@ -5,7 +5,7 @@ mod common;
 
 use audiorag_audio::{DecodeOptions, Limits, PartReader, SampleReader, probe, probe_with};
 use audiorag_core::{Error, ErrorKind, MediaTime};
-use common::{distance, encode, ffmpeg, fixture, rms, settings};
+use common::{distance, encode, ffmpeg, fixture, program, rms, settings};
 use std::path::{Path, PathBuf};
 
 fn options(program: PathBuf) -> DecodeOptions {
@@ -26,6 +26,19 @@ fn read(path: &Path, options: &DecodeOptions) -> Result<(Vec<f32>, Vec<String>),
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
+}
+
+#[test]
+fn a_missing_program_fails_a_test_unless_it_is_left_out_on_purpose() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().as_os_str();
+    let why = program("ffmpeg", path, "").unwrap_err();
+    assert!(why.contains("AUDIORAG_TEST_WITHOUT=ffmpeg"), "{why}");
+    assert!(program("ffmpeg", path, "espeak").is_err());
+    assert_eq!(program("ffmpeg", path, "espeak, ffmpeg"), Ok(None));
+    let place = directory.path().join("ffmpeg");
+    std::fs::write(&place, "").unwrap();
+    assert_eq!(program("ffmpeg", path, ""), Ok(Some(place)));
 }
 
 #[test]
@@ -206,7 +219,6 @@ fn limits_and_damage_hold_for_ffmpeg_too() {
         read(&path, &long).unwrap_err().message(),
         "a.wma is too long: 00:08, at most 00:05 are allowed"
     );
-    // ffmpeg goes by what it finds of a WMA file, and by what the header of other files says.
     let halved = |name: &str, codec: &str| {
         let path = directory.path().join(name);
         encode(
@@ -218,9 +230,16 @@ fn limits_and_damage_hold_for_ffmpeg_too() {
         std::fs::write(&path, whole.get(..whole.len() / 2).unwrap()).unwrap();
         read(&path, &options(program.clone()))
     };
-    let (samples, warnings) = halved("half.wma", "wmav2").unwrap();
-    assert!((50_000..70_000).contains(&samples.len()));
-    assert_eq!(warnings, ["ffmpeg found damage"]);
+    // The header of a WMA file says how long it was meant to be, and ffmpeg does not look.
+    let error = halved("half.wma", "wmav2").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Input);
+    assert!(
+        error
+            .message()
+            .starts_with("half.wma is cut off or damaged: only 4.")
+            && error.message().ends_with("of 8.0 s could be decoded"),
+        "{error}"
+    );
     let error = halved("half.mkv", "tta").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Input);
     assert!(
@@ -235,6 +254,69 @@ fn limits_and_damage_hold_for_ffmpeg_too() {
     let error = read(&cut, &options(program)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Input);
     assert!(error.hint().is_some());
+}
+
+/// A program that says of every file what ffmpeg would, and puts out a second of silence of the four it announces; then
+/// it does what it is told.
+#[cfg(unix)]
+fn stand_in(directory: &Path, announced: &str, last: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let program = directory.join("ffmpeg.sh");
+    let script = format!(
+        "#!/bin/sh\n\
+         case \"$*\" in *ffmetadata*)\n\
+         echo 'Input #0, ac3, from x:' >&2\n{announced}\n\
+         echo '  Stream #0:0: Audio: ac3, 48000 Hz, mono, fltp' >&2\nexit 0;; esac\n\
+         head -c 64000 /dev/zero\n{last}\n"
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    program
+}
+
+#[cfg(unix)]
+#[test]
+fn an_ffmpeg_that_fails_on_the_way_is_not_believed() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = fixture("blip.ac3.mkv");
+    // Nobody knows how much is missing.
+    let program = stand_in(directory.path(), ":", "exit 3");
+    let (samples, warnings) = read(&file, &options(program)).unwrap();
+    assert_eq!(samples.len(), 16_000);
+    assert_eq!(warnings, ["ffmpeg stopped before the end (exit code 3)"]);
+    // Three quarters are missing.
+    let length = "echo '  Duration: 00:00:04.00, start: 0.0, bitrate: 70 kb/s' >&2";
+    let program = stand_in(directory.path(), length, "exit 3");
+    let error = read(&file, &options(program)).unwrap_err();
+    assert!(
+        error.message().ends_with("only 1.0 of 4.0 s could be decoded"),
+        "{error}"
+    );
+    let program = stand_in(directory.path(), ":", "exit 0");
+    assert_eq!(read(&file, &options(program)).unwrap().1, Vec::<String>::new());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn ffmpeg_has_only_its_memory_and_its_processor_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let told = directory.path().join("limits");
+    // Limits are set from outside, just after the start.
+    let last = format!("sleep 0.3; cat /proc/self/limits > {}", told.display());
+    let program = stand_in(directory.path(), ":", &last);
+    read(&fixture("blip.ac3.mkv"), &options(program)).unwrap();
+    let told = std::fs::read_to_string(told).unwrap();
+    let limit = |name: &str| {
+        let line = told.lines().find(|line| line.starts_with(name)).unwrap();
+        line.trim_start_matches(name)
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(limit("Max address space"), (2_u64 << 30).to_string());
+    assert_ne!(limit("Max cpu time"), "unlimited");
+    assert_eq!(limit("Max core file size"), "0");
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod stage;
 pub(crate) mod store;
 mod transcribe;
 mod voices;
+mod watch;
 #[cfg_attr(not(feature = "web"), path = "index/no_web.rs")]
 pub(crate) mod web;
 

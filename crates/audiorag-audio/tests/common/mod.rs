@@ -2,14 +2,16 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::print_stdout,
+    clippy::panic,
     reason = "a failing test should panic"
 )]
 #![expect(dead_code, reason = "each test file uses another part")]
 
 use audiorag_audio::{PartReader, SampleReader, SplitSettings};
+use audiorag_core::MediaTime;
 use audiorag_core::model::AudioPart;
-use audiorag_core::{MediaTime, Result};
+use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -43,7 +45,7 @@ pub(crate) fn settings(preferred: u64, max: u64) -> SplitSettings {
 }
 
 /// All samples of a recording and its warnings.
-pub(crate) fn samples(path: &Path) -> Result<(Vec<f32>, Vec<String>)> {
+pub(crate) fn samples(path: &Path) -> audiorag_core::Result<(Vec<f32>, Vec<String>)> {
     let mut reader = SampleReader::open(path)?;
     let mut all = Vec::new();
     while let Some(block) = reader.next_block()? {
@@ -55,7 +57,7 @@ pub(crate) fn samples(path: &Path) -> Result<(Vec<f32>, Vec<String>)> {
 }
 
 /// All parts of a recording, checked to tile it.
-pub(crate) fn parts(path: &Path, settings: SplitSettings) -> Result<Vec<AudioPart>> {
+pub(crate) fn parts(path: &Path, settings: SplitSettings) -> audiorag_core::Result<Vec<AudioPart>> {
     let max = settings.max;
     let mut reader = PartReader::open(path, settings)?;
     let mut parts: Vec<AudioPart> = Vec::new();
@@ -77,20 +79,45 @@ pub(crate) fn parts(path: &Path, settings: SplitSettings) -> Result<Vec<AudioPar
     Ok(parts)
 }
 
-/// The ffmpeg program, if the machine has one where programs usually are. Tests that need it say so when it is missing.
+/// The ffmpeg program. Without one the test fails, because a test that did not run must not look like one that passed;
+/// only `AUDIORAG_TEST_WITHOUT=ffmpeg` leaves it out, and then that is said where nothing hides it.
 pub(crate) fn ffmpeg() -> Option<PathBuf> {
-    let found = [
-        "/usr/bin/ffmpeg",
-        "/usr/local/bin/ffmpeg",
-        "/opt/homebrew/bin/ffmpeg",
-    ]
-    .iter()
-    .map(PathBuf::from)
-    .find(|path| path.exists());
-    if found.is_none() {
-        println!("skipped: ffmpeg is not installed");
+    let without = environment("AUDIORAG_TEST_WITHOUT").unwrap_or_default();
+    let path = environment("PATH").unwrap_or_default();
+    match program("ffmpeg", &path, &without.to_string_lossy()) {
+        Ok(Some(program)) => Some(program),
+        Ok(None) => {
+            // Not `println`, which is only shown of tests that fail.
+            let _ = writeln!(
+                std::io::stderr(),
+                "SKIPPED: AUDIORAG_TEST_WITHOUT says to do without ffmpeg"
+            );
+            None
+        }
+        Err(why) => panic!("{why}"),
     }
-    found
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests have no settings")]
+fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// Where a program is on a search path; `None` when `without` names it, and what to do when it is not there.
+pub(crate) fn program(name: &str, path: &OsStr, without: &str) -> Result<Option<PathBuf>, String> {
+    if without.split(',').any(|left_out| left_out.trim() == name) {
+        return Ok(None);
+    }
+    std::env::split_paths(path)
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+        .map(Some)
+        .ok_or_else(|| {
+            format!(
+                "{name} is not on the PATH, and this test needs it: install it (`cargo xtask test` does where there is \
+                 apt-get), or set AUDIORAG_TEST_WITHOUT={name} to leave such tests out"
+            )
+        })
 }
 
 /// Runs ffmpeg, which must succeed; the last argument is the file it makes.

@@ -45,7 +45,10 @@ impl MigratorTrait for Released {
 
 impl Plan for Released {
     fn rewriting() -> &'static [&'static str] {
-        &["m20261128_000006_index_sounds", "m20261201_000007_normalise_languages"]
+        &[
+            "m20261128_000006_index_sounds",
+            "m20261201_000007_normalise_languages",
+        ]
     }
 }
 

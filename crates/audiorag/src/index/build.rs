@@ -5,11 +5,11 @@ use super::config::{Config, Shape};
 use super::cut::Material;
 use super::event::IndexedSource;
 use super::given::{NAMED_BEFORE, Ready};
-use super::identify::{Target, blocking_until};
+use super::identify::Target;
 use super::stage::Stages;
 use super::store::{SourceFacts, retire, upsert, verify};
 use super::transcribe::{PartsReport, Transcription};
-use super::{Indexer, SourceOutcome, embed};
+use super::{Indexer, SourceOutcome, embed, watch};
 use crate::operation;
 use audiorag_audio::DecodeOptions;
 use audiorag_core::id::{ContentHash, RevisionId, SourceId};
@@ -345,7 +345,9 @@ pub(super) fn report(draft: Draft<'_>, filled: Filled, parts: PartsReport) -> In
     }
 }
 
+/// Reads the headers of a recording, unless the run is to end.
 async fn probe(target: &Target, decode: &DecodeOptions, cancel: &CancellationToken) -> Result<Media> {
-    let (path, decode) = (target.path.clone(), decode.clone());
-    blocking_until(cancel, move || audiorag_audio::probe_with(&path, &decode)).await
+    let probing = watch::probe(&target.path, decode);
+    let probed = cancel.run_until_cancelled(probing).await;
+    probed.unwrap_or_else(|| Err(Error::cancelled("interrupted; what is done is kept")))
 }

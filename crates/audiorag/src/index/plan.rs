@@ -11,7 +11,7 @@ use super::event::FailedSource;
 use super::given::NAMED_BEFORE;
 use super::identify::{self, Look};
 use super::voices::Heard;
-use super::{IndexOptions, Indexer, blocking};
+use super::{IndexOptions, Indexer, watch};
 use crate::prices::Prices;
 use crate::settings::TranscriptMode;
 use audiorag_core::budget::Amounts;
@@ -223,10 +223,7 @@ impl Indexer {
             } => (known, path, fingerprint.content),
         };
         let source_id = known.map(|known| known.id);
-        let media = {
-            let (path, decode) = (path.clone(), self.settings.speech.decode.clone());
-            blocking(move || audiorag_audio::probe_with(&path, &decode)).await?
-        };
+        let media = watch::probe(&path, &self.settings.speech.decode).await?;
         let mut source = PlannedSource {
             source: found.locator.to_string(),
             source_id,
@@ -529,9 +526,11 @@ impl Indexer {
         let speech = self.settings.speech.clone();
         let transcriber = self.transcriber.info().fingerprint();
         let (path, content): (PathBuf, _) = (path.to_owned(), content.clone());
-        blocking(move || {
+        let (whole, limits) = (path.clone(), speech.decode.limits);
+        watch::decoding(&whole, &limits, move |pulse| {
             let mut parts = Vec::new();
-            let ended = speech.reading().read(&path, |Heard { channel, part }| {
+            let alive = pulse.of_decoder();
+            let ended = speech.reading().read(&path, &alive, |Heard { channel, part }| {
                 let key = part.has_speech().then(|| {
                     let place = (channel, part.span);
                     let key = |generation| speech.part_key(&content, place, &transcriber, generation);

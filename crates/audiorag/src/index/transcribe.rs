@@ -7,6 +7,7 @@ use super::event::IndexEvent;
 use super::identify::Target;
 use super::stage::Stages;
 use super::voices::{Ended, Heard, Reading};
+use super::watch::{self, Pulse, Working};
 use crate::guard::{Guarded, Paid};
 use crate::operation;
 use audiorag_audio::{DecodeOptions, SplitSettings};
@@ -25,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Parts decoded ahead of speech-to-text. With those in flight they bound the memory of a run.
 const DECODED_AHEAD: usize = 1;
+/// How long a decoder may go without one after an interruption: it only reads.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is asked of speech-to-text, for every part alike.
 #[derive(Clone, Debug)]
@@ -122,7 +125,7 @@ impl Transcription<'_> {
     /// Decodes, splits and transcribes. `announced` is the length the headers give, for progress.
     ///
     /// When one part fails or `cancel` fires, no further part is started, those in flight are finished and stored
-    /// (after `cancel`, within the grace period), and then the failure is returned.
+    /// (after `cancel`, within the grace period), and then the failure is returned. A decoder that hangs is left behind.
     pub(crate) async fn run(
         self,
         announced: Option<MediaTime>,
@@ -130,12 +133,14 @@ impl Transcription<'_> {
         cancel: &CancellationToken,
     ) -> Result<PartsReport> {
         let (sender, mut receiver) = mpsc::channel::<Heard>(DECODED_AHEAD);
-        let decoder = tokio::task::spawn_blocking({
-            let (path, span) = (self.target.path.clone(), tracing::Span::current());
+        let decoder = Working::start("decoder", {
+            let path = self.target.path.clone();
             let reading = self.settings.reading();
             let fingerprint = self.target.fingerprint.clone();
-            move || span.in_scope(|| decode(&path, &fingerprint, &reading, &sender))
-        });
+            move |pulse| decode(&path, &fingerprint, &reading, &sender, pulse)
+        })?;
+        let limit = watch::limit(&self.settings.decode.limits);
+        let pulse = decoder.pulse();
         let stop = cancel.child_token();
         let parts = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
         let results = parts
@@ -155,11 +160,19 @@ impl Transcription<'_> {
             cancel.cancelled().await;
             tokio::time::sleep(self.settings.grace).await;
         });
+        let mut hung = pin!(pulse.stopped(limit));
+        let mut is_hung = false;
         loop {
             let result = tokio::select! {
                 biased;
                 result = results.next() => result,
                 () = &mut impatient => None,
+                // No further part comes; those that came are finished.
+                () = &mut hung, if !is_hung => {
+                    is_hung = true;
+                    stop.cancel();
+                    continue;
+                }
             };
             let Some(result) = result else { break };
             match result {
@@ -185,18 +198,21 @@ impl Transcription<'_> {
         }
         // Closes the channel, which ends the decoder where it has more to say.
         drop(results);
-        let decoded = decoder.await.map_err(|error| {
-            Error::internal("the decoder panicked")
-                .with_cause(error)
-                .with_stage(Stage::Split)
-        })?;
+        let patience = if is_hung || cancel.is_cancelled() {
+            limit.min(LAST_PATIENCE)
+        } else {
+            limit
+        };
+        let decoded = decoder.end(patience).await;
         if let Some(error) = failure {
             return Err(error);
         }
         if cancel.is_cancelled() {
             return Err(Error::cancelled("interrupted; the parts that are done are kept"));
         }
-        let decoded = decoded.map_err(|error| error.with_stage(Stage::Split))?;
+        let decoded = decoded
+            .unwrap_or_else(|| Err(watch::hung(&self.target.path, limit)))
+            .map_err(|error| error.with_stage(Stage::Split))?;
         for warning in decoded.warnings {
             stages.warn(warning);
         }
@@ -301,11 +317,14 @@ fn decode(
     fingerprint: &Fingerprint,
     reading: &Reading,
     parts: &mpsc::Sender<Heard>,
+    pulse: &Pulse,
 ) -> Result<Ended> {
     let mut is_wanted = true;
-    reading.read(path, |heard| {
+    reading.read(path, &pulse.of_decoder(), |heard| {
         audiorag_audio::check_unchanged(path, fingerprint)?;
+        pulse.rest();
         is_wanted = is_wanted && parts.blocking_send(heard).is_ok();
+        pulse.beat();
         Ok(if is_wanted {
             ControlFlow::Continue(())
         } else {

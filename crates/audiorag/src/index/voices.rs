@@ -1,7 +1,7 @@
 //! The parts of a recording as they are sent to speech-to-text: those of its mix, or those of each channel in turn,
 //! where every channel is a speaker of its own.
 
-use audiorag_audio::{DecodeOptions, PartReader, SplitSettings, probe_with};
+use audiorag_audio::{DecodeOptions, Heartbeat, PartReader, SplitSettings, probe_with};
 use audiorag_core::model::AudioPart;
 use audiorag_core::{MediaTime, Result};
 use audiorag_state::PartRow;
@@ -29,10 +29,12 @@ pub(super) struct Ended {
 }
 
 impl Reading {
-    /// Hands over every part in order, numbered over all channels, until `take` breaks off.
+    /// Hands over every part in order, numbered over all channels, until `take` breaks off. `alive` is called whenever
+    /// the decoder got on.
     pub(super) fn read(
         &self,
         path: &std::path::Path,
+        alive: &Heartbeat,
         mut take: impl FnMut(Heard) -> Result<ControlFlow<()>>,
     ) -> Result<Ended> {
         let mut ended = Ended {
@@ -46,6 +48,7 @@ impl Reading {
                 ..self.decode.clone()
             };
             let mut reader = PartReader::open_with(path, self.split.clone(), &options)?;
+            reader.on_samples(alive.clone());
             let mut end = MediaTime::ZERO;
             let mut count = 0;
             for part in reader.by_ref() {
