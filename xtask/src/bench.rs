@@ -13,7 +13,10 @@ mod index;
 mod machine;
 mod measure;
 mod memory;
+mod memory_remote;
+mod orchestration;
 mod report;
+mod vendor;
 mod words;
 
 use crate::workspace::{self, Workspace};
@@ -130,6 +133,16 @@ const BENCHES: &[Named] = &[
         name: "memory",
         needs_program: true,
         run: |bench| memory::run(bench, false),
+    },
+    Named {
+        name: "orchestration",
+        needs_program: true,
+        run: orchestration::run,
+    },
+    Named {
+        name: "memory-remote",
+        needs_program: true,
+        run: memory_remote::run,
     },
 ];
 

@@ -131,6 +131,7 @@ impl Indexer {
                 state,
                 transcriber: &self.transcriber,
                 settings: &self.settings.speech,
+                lanes: &self.lanes,
                 lease,
                 revision,
                 target,

@@ -1,10 +1,12 @@
 //! From a file to the stored transcripts of its parts.
 //!
-//! Decoding runs on its own thread, a few parts ahead of speech-to-text. Parts are transcribed side by side and
-//! each is stored as it arrives, so that whatever ends the run, what was paid for is kept.
+//! Decoding runs on its own thread and hands over a part when there is room for it. Parts are transcribed side by side
+//! and each is stored as it arrives, so that whatever ends the run, what was paid for is kept. What is sent over a
+//! network becomes the file that is sent before it waits for its turn: the samples take twice the memory.
 
 use super::event::IndexEvent;
 use super::identify::Target;
+use super::lanes::{Lanes, Room};
 use super::stage::Stages;
 use super::voices::{Ended, Heard, Reading};
 use crate::guard::{Guarded, Paid};
@@ -13,18 +15,17 @@ use audiorag_audio::{DecodeOptions, SplitSettings};
 use audiorag_core::capability::{TranscribeRequest, Transcriber};
 use audiorag_core::id::{ContentHash, PartInputs, PartKey, RevisionId};
 use audiorag_core::model::Fingerprint;
+use audiorag_core::samples::{Samples, Wav};
 use audiorag_core::speaker::CHANNEL;
 use audiorag_core::{Error, MediaTime, Result, Span, Stage};
 use audiorag_state::{Lease, NewTranscript, PartRow, State};
 use futures_util::StreamExt as _;
 use std::ops::ControlFlow;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-
-/// Parts decoded ahead of speech-to-text. With those in flight they bound the memory of a run.
-const DECODED_AHEAD: usize = 1;
 
 /// What is asked of speech-to-text, for every part alike.
 #[derive(Clone, Debug)]
@@ -97,6 +98,18 @@ pub(crate) struct PartsReport {
     pub(crate) silent: u32,
 }
 
+/// A part on its way to speech-to-text.
+struct Ready {
+    index: u32,
+    channel: Option<u16>,
+    span: Span,
+    /// Where speech was detected, in source time.
+    speech: Vec<Span>,
+    samples: Samples,
+    /// Its room, given back when its transcript is stored.
+    _room: Room,
+}
+
 enum Done {
     Transcribed,
     Reused,
@@ -109,6 +122,7 @@ pub(crate) struct Transcription<'a> {
     pub(crate) state: &'a State,
     pub(crate) transcriber: &'a Guarded<dyn Transcriber>,
     pub(crate) settings: &'a SpeechSettings,
+    pub(crate) lanes: &'a Lanes,
     pub(crate) lease: &'a Lease,
     pub(crate) revision: RevisionId,
     pub(crate) target: &'a Target,
@@ -129,21 +143,34 @@ impl Transcription<'_> {
         stages: Stages<'_>,
         cancel: &CancellationToken,
     ) -> Result<PartsReport> {
-        let (sender, mut receiver) = mpsc::channel::<Heard>(DECODED_AHEAD);
+        let Some(turn) = cancel.run_until_cancelled(self.lanes.turn()).await else {
+            return Err(Error::cancelled("interrupted before the recording was read"));
+        };
+        let (sender, mut receiver) = mpsc::channel::<Ready>(1);
         let decoder = tokio::task::spawn_blocking({
             let (path, span) = (self.target.path.clone(), tracing::Span::current());
             let reading = self.settings.reading();
             let fingerprint = self.target.fingerprint.clone();
-            move || span.in_scope(|| decode(&path, &fingerprint, &reading, &sender))
+            let gate = Gate {
+                parts: sender,
+                lanes: self.lanes.clone(),
+                // Whoever takes encoded audio is sent it.
+                encodes: self.transcriber.limits().max_bytes.is_some(),
+                runtime: tokio::runtime::Handle::current(),
+            };
+            move || {
+                let _turn = turn;
+                span.in_scope(|| decode(&path, &fingerprint, &reading, &gate))
+            }
         });
         let stop = cancel.child_token();
         let parts = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
         let results = parts
             .take_until(stop.clone().cancelled_owned())
-            .map(|heard| async move {
-                let (index, span) = (heard.part.index, heard.part.span);
+            .map(|part| async move {
+                let (index, span) = (part.index, part.span);
                 // One part's panic must not take along the others in flight, which are paid for.
-                let done = operation::caught(self.one_part(heard)).await;
+                let done = operation::caught(self.one_part(part)).await;
                 done.map_err(|error| error.with_context("part", index))
                     .map(|done| (index, span, done))
             })
@@ -204,8 +231,8 @@ impl Transcription<'_> {
         Ok(report)
     }
 
-    async fn one_part(self, heard: Heard) -> Result<Done> {
-        let Heard { channel, part } = heard;
+    async fn one_part(self, part: Ready) -> Result<Done> {
+        let channel = part.channel;
         let Self {
             state,
             transcriber,
@@ -215,8 +242,9 @@ impl Transcription<'_> {
             target,
             generation,
             again,
+            ..
         } = self;
-        if !part.has_speech() {
+        if part.speech.is_empty() {
             state
                 .record_part(
                     lease,
@@ -300,16 +328,54 @@ fn decode(
     path: &std::path::Path,
     fingerprint: &Fingerprint,
     reading: &Reading,
-    parts: &mpsc::Sender<Heard>,
+    gate: &Gate,
 ) -> Result<Ended> {
-    let mut is_wanted = true;
     reading.read(path, |heard| {
         audiorag_audio::check_unchanged(path, fingerprint)?;
-        is_wanted = is_wanted && parts.blocking_send(heard).is_ok();
-        Ok(if is_wanted {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        })
+        Ok(gate.pass(heard))
     })
+}
+
+/// Where parts leave their decoder.
+struct Gate {
+    parts: mpsc::Sender<Ready>,
+    lanes: Lanes,
+    /// Whether speech-to-text takes files.
+    encodes: bool,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Gate {
+    /// Sends a part on when there is room for it, and says whether further ones are wanted.
+    fn pass(&self, heard: Heard) -> ControlFlow<()> {
+        let Heard { channel, part } = heard;
+        let samples = if !part.has_speech() {
+            Samples::Float(Arc::default())
+        } else if self.encodes {
+            Samples::Wav(Wav::encode(&part.samples))
+        } else {
+            Samples::Float(part.samples)
+        };
+        let room = self.runtime.block_on(async {
+            tokio::select! {
+                room = self.lanes.room(samples.bytes()) => room,
+                () = self.parts.closed() => None,
+            }
+        });
+        let Some(room) = room else {
+            return ControlFlow::Break(());
+        };
+        let ready = Ready {
+            index: part.index,
+            channel,
+            span: part.span,
+            speech: part.speech,
+            samples,
+            _room: room,
+        };
+        match self.parts.blocking_send(ready) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
 }
