@@ -30,7 +30,11 @@ pub(super) fn run(bench: &Bench) -> Result<Report> {
             let mut command = remote(bench, &vendor, &database, in_flight);
             let run = measure(command.args(["index", path_text(&file)?]))?;
             let record = vendor.record();
-            ensure!(record.twice() == 0, "{} parts were transcribed twice", record.twice());
+            ensure!(
+                record.twice() == 0,
+                "{} parts were transcribed twice",
+                record.twice()
+            );
             println!(
                 "  {:>9} {length:>9} {:>7} {:>9.1} {:>9.1} {:>9.0}",
                 record.most_in_flight,
@@ -58,8 +62,13 @@ pub(super) fn run(bench: &Bench) -> Result<Report> {
         );
         if in_flight.is_none() {
             rows.push(
-                Row::new("the long one's peak by the short one's", long / short, "x", Target::AtMost(1.1))
-                    .note(format!("{long:.0} by {short:.0} MB")),
+                Row::new(
+                    "the long one's peak by the short one's",
+                    long / short,
+                    "x",
+                    Target::AtMost(1.1),
+                )
+                .note(format!("{long:.0} by {short:.0} MB")),
             );
         }
     }

@@ -33,8 +33,18 @@ impl Bound {
     /// From the calls that were answered: their times are what the stand-in was told to take.
     fn of(record: &Record) -> Self {
         let all: Duration = record.parts.iter().map(|part| part.latency).sum();
-        let longest = record.parts.iter().map(|part| part.latency).max().unwrap_or_default();
-        let tail = record.batches.iter().map(|batch| batch.latency).max().unwrap_or_default();
+        let longest = record
+            .parts
+            .iter()
+            .map(|part| part.latency)
+            .max()
+            .unwrap_or_default();
+        let tail = record
+            .batches
+            .iter()
+            .map(|batch| batch.latency)
+            .max()
+            .unwrap_or_default();
         let embedding: Duration = record.batches.iter().map(|batch| batch.latency).sum();
         Self {
             spread: all / IN_FLIGHT as u32,
@@ -63,8 +73,18 @@ struct Timeline {
 
 impl Timeline {
     fn of(started: Instant, run: Run, record: &Record) -> Result<Self> {
-        let first = record.parts.iter().map(|part| part.from).min().context("nothing was transcribed")?;
-        let last = record.parts.iter().map(|part| part.to).max().context("nothing was transcribed")?;
+        let first = record
+            .parts
+            .iter()
+            .map(|part| part.from)
+            .min()
+            .context("nothing was transcribed")?;
+        let last = record
+            .parts
+            .iter()
+            .map(|part| part.to)
+            .max()
+            .context("nothing was transcribed")?;
         let busy: Duration = record.parts.iter().map(|part| part.to - part.from).sum();
         let speech = last - first;
         Ok(Self {
@@ -122,7 +142,11 @@ fn one(
     let stand_in = own_cpu().saturating_sub(mine);
     let record = vendor.record();
     let (bound, time) = (Bound::of(&record), Timeline::of(started, run, &record)?);
-    ensure!(record.twice() == 0, "{} parts were transcribed twice", record.twice());
+    ensure!(
+        record.twice() == 0,
+        "{} parts were transcribed twice",
+        record.twice()
+    );
     let hours = record.parts.iter().map(|part| part.seconds).sum::<f64>() / 3600.0;
     let ratio = run.wall.as_secs_f64() / bound.total().as_secs_f64();
     let speed_up = bound.in_turn.as_secs_f64() / run.wall.as_secs_f64();
@@ -183,7 +207,10 @@ fn one(
         "x",
         Target::AtLeast(10.0),
     )
-    .note(format!("{:.0} s of the vendor's time", bound.in_turn.as_secs_f64()));
+    .note(format!(
+        "{:.0} s of the vendor's time",
+        bound.in_turn.as_secs_f64()
+    ));
     let row = Row::new(what, ratio, "x", Target::AtMost(most)).note(note);
     Ok((row, detail, Some(faster)))
 }

@@ -201,7 +201,12 @@ impl Shared {
                 self.record().in_flight -= 1;
                 keep?
             } else if path.ends_with("/embeddings") {
-                self.embed(&mut connection, buffer.get(..filled).unwrap_or_default(), length, from)?
+                self.embed(
+                    &mut connection,
+                    buffer.get(..filled).unwrap_or_default(),
+                    length,
+                    from,
+                )?
             } else {
                 bail!("nobody asks for {path} here");
             };

@@ -144,7 +144,7 @@ impl Transcription<'_> {
         cancel: &CancellationToken,
     ) -> Result<PartsReport> {
         let Some(turn) = cancel.run_until_cancelled(self.lanes.turn()).await else {
-            return Err(Error::cancelled("interrupted before the recording was read"));
+            return Err(Error::cancelled("interrupted; the parts that are done are kept"));
         };
         let (sender, mut receiver) = mpsc::channel::<Ready>(1);
         let decoder = tokio::task::spawn_blocking({

@@ -5,10 +5,10 @@ use super::key::{Fallback, Key};
 use super::reader::Reader;
 use super::sources::{Layers, Sources, Violation};
 use super::{
-    BucketSettings, ChunkSettings, DatabaseSettings, DecodeSettings, EmbeddingSettings, FEWEST_SOURCES, FetchSettings,
-    GcSettings, GenerationSettings, HttpSettings, IndexSettings, LogFormat, LogLevel, LogSettings,
-    ModelRoute, ModelSettings, PullConsent, RerankerSettings, RetrievalSettings, SearchMode, Settings,
-    SttSettings, TranscriptMode, VectorIdFormat, VectorStoreSettings, VerifyMode,
+    BucketSettings, ChunkSettings, DatabaseSettings, DecodeSettings, EmbeddingSettings, FEWEST_SOURCES,
+    FetchSettings, GcSettings, GenerationSettings, HttpSettings, IndexSettings, LogFormat, LogLevel,
+    LogSettings, ModelRoute, ModelSettings, PullConsent, RerankerSettings, RetrievalSettings, SearchMode,
+    Settings, SttSettings, TranscriptMode, VectorIdFormat, VectorStoreSettings, VerifyMode,
 };
 use audiorag_core::chunking::ChunkStrategy;
 use audiorag_core::retry::RetryPolicy;
