@@ -13,9 +13,12 @@ mod index;
 mod machine;
 mod measure;
 mod memory;
+mod memory_remote;
+mod orchestration;
 mod page;
 mod profile;
 mod report;
+mod vendor;
 mod words;
 
 use crate::workspace::{self, Workspace};
@@ -132,6 +135,16 @@ const BENCHES: &[Named] = &[
         name: "memory",
         needs_program: true,
         run: |bench| memory::run(bench, false),
+    },
+    Named {
+        name: "orchestration",
+        needs_program: true,
+        run: orchestration::run,
+    },
+    Named {
+        name: "memory-remote",
+        needs_program: true,
+        run: memory_remote::run,
     },
 ];
 

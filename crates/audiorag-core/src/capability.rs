@@ -6,11 +6,11 @@
 
 use crate::id::{ChunkId, EmbeddingKey, RevisionId, SourceId};
 use crate::model::{EmbeddingSpace, Filter, PartTranscript};
+use crate::samples::Samples;
 use crate::{ErrorKind, MediaTime, Result, Span};
 use async_trait::async_trait;
 use futures_core::Stream;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// What was used up by a call, for accounting.
@@ -106,8 +106,9 @@ impl HealthStatus {
 /// One part to transcribe.
 #[derive(Clone, Debug)]
 pub struct TranscribeRequest {
-    /// Mono samples in −1 to 1 at [`SAMPLE_RATE`](crate::model::SAMPLE_RATE).
-    pub samples: Arc<[f32]>,
+    /// Mono samples at [`SAMPLE_RATE`](crate::model::SAMPLE_RATE): a file for those who take encoded audio, which is
+    /// what [`TranscriberLimits::max_bytes`] says of them, and numbers for the others.
+    pub samples: Samples,
     /// Where speech was detected, relative to the part, sorted and disjoint.
     pub speech: Vec<Span>,
     /// The language to assume (BCP 47); `None` lets the model decide.
@@ -157,7 +158,8 @@ pub struct TranscriberLimits {
     pub preferred_part: MediaTime,
     /// The longest part it accepts.
     pub max_part: MediaTime,
-    /// The most bytes of encoded audio it accepts in a request, if it takes encoded audio.
+    /// The most bytes of encoded audio it accepts in a request, if it takes encoded audio: then it is given
+    /// [`Samples::Wav`].
     pub max_bytes: Option<u64>,
     /// Calls side by side that suit it; of a vendor, whose plans differ, the user may ask for more.
     pub concurrency: usize,

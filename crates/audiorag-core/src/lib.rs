@@ -21,6 +21,7 @@ pub mod numbers;
 pub mod prompt;
 pub mod quality;
 pub mod retry;
+pub mod samples;
 pub mod secret;
 pub mod speaker;
 pub mod time;

@@ -90,7 +90,7 @@ fn parts(name: &str, transcriber: &MoonshineTranscriber) -> Vec<(Span, Transcrib
             (
                 part.span,
                 TranscribeRequest {
-                    samples: part.samples,
+                    samples: part.samples.into(),
                     speech,
                     language: None,
                     prompt: None,

@@ -39,9 +39,11 @@ impl Transcriber for Loudness {
     }
 
     async fn transcribe(&self, request: TranscribeRequest) -> Result<TranscribeResponse> {
+        // Numbers, because `max_bytes` says that no encoded audio is taken.
+        let samples = request.samples.to_float();
         let loudness = |span: &Span| {
             let range = span.start().to_samples(16_000) as usize..span.end().to_samples(16_000) as usize;
-            let samples = request.samples.get(range).unwrap_or_default();
+            let samples = samples.get(range).unwrap_or_default();
             (samples.iter().map(|x| x * x).sum::<f32>() / samples.len().max(1) as f32).sqrt()
         };
         let segments = request.speech.iter().map(|span| Segment {

@@ -13,6 +13,7 @@ mod event;
 mod generation;
 pub(crate) mod given;
 mod identify;
+mod lanes;
 mod plan;
 mod reindex;
 mod stage;
@@ -49,6 +50,7 @@ use futures_util::StreamExt as _;
 use generation::Requests;
 use given::Sidecars;
 use identify::Identity;
+use lanes::Lanes;
 use stage::Stages;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -147,6 +149,7 @@ pub(crate) struct Indexer {
     pub(crate) store: Guarded<dyn VectorStore>,
     pub(crate) settings: IndexSettings,
     in_work: InWork,
+    lanes: Lanes,
     sidecars: Sidecars,
     web: Arc<Web>,
     /// Whether the embedder was loaded.
@@ -164,6 +167,7 @@ impl Indexer {
         web: Arc<Web>,
     ) -> Self {
         Self {
+            lanes: Lanes::new(settings.speech.concurrency),
             state,
             transcriber,
             embedder,
@@ -254,25 +258,28 @@ impl Indexer {
         let started = Instant::now();
         let halt = CancellationToken::new();
         let total = tasks.len();
-        let outcomes: Vec<Option<SourceOutcome>> = futures_util::stream::iter(tasks)
-            .map(|task| {
+        let mut outcomes: Vec<(usize, Option<SourceOutcome>)> = futures_util::stream::iter(tasks)
+            .enumerate()
+            .map(|(place, task)| {
                 let halt = &halt;
                 async move {
                     if halt.is_cancelled() || cancel.is_cancelled() {
-                        return None;
+                        return (place, None);
                     }
                     let outcome = self.one_source(task, job, observer, halt, cancel).await;
                     observer.event(IndexEvent::SourceFinished {
                         source: source_of(&outcome).to_owned(),
                         outcome: outcome.clone(),
                     });
-                    Some(outcome)
+                    (place, Some(outcome))
                 }
             })
-            // In order, so that reports do not depend on who is faster.
-            .buffered(self.settings.source_concurrency.max(1))
+            .buffer_unordered(self.settings.source_concurrency.max(1))
             .collect()
             .await;
+        // In the order of the sources, so that reports do not depend on who is faster.
+        outcomes.sort_unstable_by_key(|(place, _)| *place);
+        let outcomes: Vec<Option<SourceOutcome>> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
         let window = CostWindow::of(&operation_id);
         let costs = self
             .state

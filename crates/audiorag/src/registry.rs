@@ -13,7 +13,7 @@ use crate::index::{InWork, IndexSettings, Verification};
 use crate::prices::Prices;
 use crate::query::sentences::Memory;
 use crate::query::{AnswerMode, Reranking};
-use crate::settings::{BudgetPolicy, Capability, Settings, VerifyMode};
+use crate::settings::{BudgetPolicy, Capability, FEWEST_SOURCES, Settings, VerifyMode};
 use audiorag_audio::{DecodeOptions, Isolation, SplitSettings};
 use audiorag_core::capability::{
     Embedder, Generator, ProviderInfo, Reranker, Transcriber, Usage, VectorStore,
@@ -415,7 +415,12 @@ pub(crate) fn index_settings(
             .with_strategy(settings.chunk.strategy),
         embedding_batch: settings.embedding.batch,
         transcript: settings.index.transcript,
-        source_concurrency: settings.index.source_concurrency,
+        source_concurrency: if settings.index.source_concurrency_chosen {
+            settings.index.source_concurrency
+        } else {
+            let suits = transcriber.concurrency().max(FEWEST_SOURCES);
+            settings.index.source_concurrency.min(suits)
+        },
         verification: match settings.vector_store.verify_mode {
             VerifyMode::Off => Verification::Off,
             VerifyMode::BestEffort => Verification::BestEffort,
@@ -518,6 +523,7 @@ mod tests {
             let transcriber = registry.transcriber().unwrap();
             let index = index_settings(&registry.settings, &transcriber).unwrap();
             assert_eq!(index.speech.concurrency, transcriber.concurrency());
+            assert_eq!(index.source_concurrency, transcriber.concurrency().max(2));
             let embedder = registry.embedder(Purpose::Bulk).unwrap();
             let suits = (transcriber.limits().concurrency, embedder.limits().concurrency);
             (transcriber.concurrency(), embedder.concurrency(), suits)

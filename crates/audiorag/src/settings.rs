@@ -42,6 +42,9 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Sources indexed side by side at least, unless somebody says otherwise: one is decoded while another is embedded.
+pub(crate) const FEWEST_SOURCES: usize = 2;
+
 words! {
     /// Where model files are fetched from.
     ModelRoute {
@@ -384,6 +387,8 @@ pub struct HttpSettings {
 pub struct IndexSettings {
     /// Sources indexed side by side.
     pub source_concurrency: usize,
+    /// Whether somebody chose that number, which otherwise is no larger than what suits a vendor.
+    pub source_concurrency_chosen: bool,
     /// Whether folders behind symbolic links are searched.
     pub follow_links: bool,
     /// Whether names that start with a dot are taken.

@@ -129,7 +129,7 @@ impl Transcriber for GroqTranscriber {
 
     fn limits(&self) -> TranscriberLimits {
         TranscriberLimits {
-            preferred_part: MediaTime::from_seconds(5 * 60),
+            preferred_part: MediaTime::from_seconds(3 * 60),
             max_part: MAX_PART,
             max_bytes: Some(MAX_BYTES),
             concurrency: 2,

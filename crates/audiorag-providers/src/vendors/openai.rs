@@ -260,7 +260,8 @@ impl Transcriber for OpenAiTranscriber {
             preferred_part: match format {
                 // Times are estimates inside a part: a short one bounds their error.
                 Format::Json => MediaTime::from_seconds(60),
-                Format::VerboseJson => MediaTime::from_seconds(5 * 60),
+                // Six of Whisper's windows: longer ones take more memory and keep fewer calls side by side at the end.
+                Format::VerboseJson => MediaTime::from_seconds(3 * 60),
                 // Speakers are only told apart within a part.
                 Format::DiarizedJson => MAX_PART,
             },

@@ -1,7 +1,7 @@
 //! What goes to every speech-to-text vendor: a WAV file, a deadline, a language.
 
-use super::wav;
 use audiorag_core::capability::TranscribeRequest;
+use audiorag_core::samples::Samples;
 use audiorag_core::{Error, MediaTime, Result};
 use bytes::Bytes;
 
@@ -9,7 +9,8 @@ use bytes::Bytes;
 #[cfg(any(feature = "assemblyai", feature = "deepgram", feature = "elevenlabs"))]
 pub(crate) const LONGEST_PART: MediaTime = MediaTime::from_seconds(3_600);
 
-/// The samples of a request as a WAV file, made off the threads that wait for the network.
+/// The samples of a request as a WAV file: the one it brings, without a copy, or one that is made off the threads that
+/// wait for the network.
 ///
 /// # Errors
 /// [`Input`](audiorag_core::ErrorKind::Input) when the part is longer than `longest`.
@@ -20,10 +21,13 @@ pub(crate) async fn encoded(request: &TranscribeRequest, longest: MediaTime) -> 
             "a part of {length} where {longest} is the longest"
         )));
     }
-    let samples = request.samples.clone();
-    tokio::task::spawn_blocking(move || wav::encode(&samples))
-        .await
-        .map_err(|error| Error::internal("the audio could not be encoded").with_cause(error))
+    let wav = match request.samples.clone() {
+        Samples::Wav(wav) => wav,
+        float @ Samples::Float(_) => tokio::task::spawn_blocking(move || float.to_wav())
+            .await
+            .map_err(|error| Error::internal("the audio could not be encoded").with_cause(error))?,
+    };
+    Ok(Bytes::from_owner(wav))
 }
 
 /// The language of a tag, without region and script: `pt` of `pt-BR` and of `pt_br`.
@@ -38,7 +42,7 @@ mod tests {
     #[tokio::test]
     async fn long_parts_are_refused_before_anything_is_sent() {
         let request = TranscribeRequest {
-            samples: vec![0.0; 32_000].into(),
+            samples: vec![0.25; 32_000].into(),
             speech: Vec::new(),
             language: None,
             prompt: None,
@@ -46,6 +50,15 @@ mod tests {
         assert_eq!(
             encoded(&request, MediaTime::from_seconds(2)).await.unwrap().len(),
             64_044
+        );
+        let file = TranscribeRequest {
+            samples: Samples::Wav(request.samples.to_wav()),
+            ..request.clone()
+        };
+        let longest = MediaTime::from_seconds(2);
+        assert_eq!(
+            encoded(&file, longest).await.unwrap(),
+            encoded(&request, longest).await.unwrap()
         );
         let error = encoded(&request, MediaTime::from_seconds(1)).await.unwrap_err();
         assert_eq!(error.kind(), audiorag_core::ErrorKind::Input);

@@ -38,15 +38,6 @@ pub(crate) mod record_id;
 pub(crate) mod store;
 #[cfg(any(feature = "cohere", feature = "voyage"))]
 pub(crate) mod vectors;
-#[cfg(any(
-    feature = "assemblyai",
-    feature = "cohere",
-    feature = "deepgram",
-    feature = "elevenlabs",
-    feature = "groq",
-    feature = "openai"
-))]
-pub(crate) mod wav;
 #[cfg(any(feature = "assemblyai", feature = "deepgram", feature = "elevenlabs"))]
 pub(crate) mod words;
 

@@ -223,14 +223,15 @@ impl FakeTranscriber {
 
 /// A sentence drawn from the samples under `span`.
 fn words_of(request: &TranscribeRequest, span: Span) -> Vec<String> {
-    let at = |time: MediaTime| (time.to_samples(SAMPLE_RATE) as usize).min(request.samples.len());
+    let samples = request.samples.to_float();
+    let at = |time: MediaTime| (time.to_samples(SAMPLE_RATE) as usize).min(samples.len());
     // 8-bit steps: rounding in the last bits of a decoder rarely reaches them.
-    let seed = request.samples[at(span.start())..at(span.end())].iter().fold(
-        0xCBF2_9CE4_8422_2325u64,
-        |hash, sample| {
-            (hash ^ u64::from((sample * 127.0).round() as i8 as u8)).wrapping_mul(0x0100_0000_01B3)
-        },
-    );
+    let seed =
+        samples[at(span.start())..at(span.end())]
+            .iter()
+            .fold(0xCBF2_9CE4_8422_2325u64, |hash, sample| {
+                (hash ^ u64::from((sample * 127.0).round() as i8 as u8)).wrapping_mul(0x0100_0000_01B3)
+            });
     let mut random = Random::new(seed);
     let count = (span.duration().as_millis() / 500).clamp(3, 60) as usize;
     let mut words: Vec<String> = (0..count)

@@ -195,7 +195,7 @@ fn check_segments(
 async fn times_are_relative_to_the_part(name: &str, transcriber: &dyn Transcriber, case: &TranscriberCase) {
     let shift = MediaTime::from_seconds(1);
     let mut samples = vec![0.0; shift.to_samples(SAMPLE_RATE) as usize];
-    samples.extend_from_slice(&case.speech.samples);
+    samples.extend_from_slice(&case.speech.samples.to_float());
     let speech: Vec<Span> = case.speech.speech.iter().map(|span| span.shift(shift)).collect();
     let later = TranscribeRequest {
         samples: samples.into(),

@@ -140,6 +140,7 @@ impl Indexer {
                 state,
                 transcriber: &self.transcriber,
                 settings: &self.settings.speech,
+                lanes: &self.lanes,
                 lease,
                 revision,
                 target,

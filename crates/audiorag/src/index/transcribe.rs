@@ -1,10 +1,12 @@
 //! From a file to the stored transcripts of its parts.
 //!
-//! Decoding runs on its own thread, a few parts ahead of speech-to-text. Parts are transcribed side by side and
-//! each is stored as it arrives, so that whatever ends the run, what was paid for is kept.
+//! Decoding runs on its own thread and hands over a part when there is room for it. Parts are transcribed side by side
+//! and each is stored as it arrives, so that whatever ends the run, what was paid for is kept. What is sent over a
+//! network becomes the file that is sent before it waits for its turn: the samples take twice the memory.
 
 use super::event::IndexEvent;
 use super::identify::Target;
+use super::lanes::{Lanes, Room};
 use super::stage::Stages;
 use super::voices::{Ended, Heard, Reading};
 use super::watch::{self, Pulse, Working};
@@ -14,18 +16,18 @@ use audiorag_audio::{DecodeOptions, SplitSettings};
 use audiorag_core::capability::{TranscribeRequest, Transcriber};
 use audiorag_core::id::{ContentHash, PartInputs, PartKey, RevisionId};
 use audiorag_core::model::Fingerprint;
+use audiorag_core::samples::{Samples, Wav};
 use audiorag_core::speaker::CHANNEL;
 use audiorag_core::{Error, MediaTime, Result, Span, Stage};
 use audiorag_state::{Lease, NewTranscript, PartRow, State};
 use futures_util::StreamExt as _;
 use std::ops::ControlFlow;
 use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
-/// Parts decoded ahead of speech-to-text. With those in flight they bound the memory of a run.
-const DECODED_AHEAD: usize = 1;
 /// How long a decoder may go without one after an interruption: it only reads.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -100,6 +102,18 @@ pub(crate) struct PartsReport {
     pub(crate) silent: u32,
 }
 
+/// A part on its way to speech-to-text.
+struct Ready {
+    index: u32,
+    channel: Option<u16>,
+    span: Span,
+    /// Where speech was detected, in source time.
+    speech: Vec<Span>,
+    samples: Samples,
+    /// Its room, given back when its transcript is stored.
+    _room: Room,
+}
+
 enum Done {
     Transcribed,
     Reused,
@@ -112,6 +126,7 @@ pub(crate) struct Transcription<'a> {
     pub(crate) state: &'a State,
     pub(crate) transcriber: &'a Guarded<dyn Transcriber>,
     pub(crate) settings: &'a SpeechSettings,
+    pub(crate) lanes: &'a Lanes,
     pub(crate) lease: &'a Lease,
     pub(crate) revision: RevisionId,
     pub(crate) target: &'a Target,
@@ -132,12 +147,28 @@ impl Transcription<'_> {
         stages: Stages<'_>,
         cancel: &CancellationToken,
     ) -> Result<PartsReport> {
-        let (sender, mut receiver) = mpsc::channel::<Heard>(DECODED_AHEAD);
+        let Some(turn) = cancel.run_until_cancelled(self.lanes.turn()).await else {
+            return Err(Error::cancelled("interrupted; the parts that are done are kept"));
+        };
+        // Given back when decoding ends, and taken back from a decoder that is left behind.
+        let turn = Arc::new(Mutex::new(turn));
+        let (sender, mut receiver) = mpsc::channel::<Ready>(1);
         let decoder = Working::start("decoder", {
-            let path = self.target.path.clone();
+            let (path, turn) = (self.target.path.clone(), Arc::clone(&turn));
             let reading = self.settings.reading();
             let fingerprint = self.target.fingerprint.clone();
-            move |pulse| decode(&path, &fingerprint, &reading, &sender, pulse)
+            let gate = Gate {
+                parts: sender,
+                lanes: self.lanes.clone(),
+                // Whoever takes encoded audio is sent it.
+                encodes: self.transcriber.limits().max_bytes.is_some(),
+                runtime: tokio::runtime::Handle::current(),
+            };
+            move |pulse| {
+                let decoded = decode(&path, &fingerprint, &reading, &gate, pulse);
+                give_back(&turn);
+                decoded
+            }
         })?;
         let limit = watch::limit(&self.settings.decode.limits);
         let pulse = decoder.pulse();
@@ -145,10 +176,10 @@ impl Transcription<'_> {
         let parts = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
         let results = parts
             .take_until(stop.clone().cancelled_owned())
-            .map(|heard| async move {
-                let (index, span) = (heard.part.index, heard.part.span);
+            .map(|part| async move {
+                let (index, span) = (part.index, part.span);
                 // One part's panic must not take along the others in flight, which are paid for.
-                let done = operation::caught(self.one_part(heard)).await;
+                let done = operation::caught(self.one_part(part)).await;
                 done.map_err(|error| error.with_context("part", index))
                     .map(|done| (index, span, done))
             })
@@ -170,6 +201,7 @@ impl Transcription<'_> {
                 // No further part comes; those that came are finished.
                 () = &mut hung, if !is_hung => {
                     is_hung = true;
+                    give_back(&turn);
                     stop.cancel();
                     continue;
                 }
@@ -220,8 +252,8 @@ impl Transcription<'_> {
         Ok(report)
     }
 
-    async fn one_part(self, heard: Heard) -> Result<Done> {
-        let Heard { channel, part } = heard;
+    async fn one_part(self, part: Ready) -> Result<Done> {
+        let channel = part.channel;
         let Self {
             state,
             transcriber,
@@ -231,8 +263,9 @@ impl Transcription<'_> {
             target,
             generation,
             again,
+            ..
         } = self;
-        if !part.has_speech() {
+        if part.speech.is_empty() {
             state
                 .record_part(
                     lease,
@@ -316,19 +349,63 @@ fn decode(
     path: &std::path::Path,
     fingerprint: &Fingerprint,
     reading: &Reading,
-    parts: &mpsc::Sender<Heard>,
+    gate: &Gate,
     pulse: &Pulse,
 ) -> Result<Ended> {
-    let mut is_wanted = true;
     reading.read(path, &pulse.of_decoder(), |heard| {
         audiorag_audio::check_unchanged(path, fingerprint)?;
         pulse.rest();
-        is_wanted = is_wanted && parts.blocking_send(heard).is_ok();
+        let wanted = gate.pass(heard);
         pulse.beat();
-        Ok(if is_wanted {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        })
+        Ok(wanted)
     })
+}
+
+/// Lets the next recording be decoded.
+fn give_back(turn: &Mutex<Option<OwnedSemaphorePermit>>) {
+    turn.lock().unwrap_or_else(PoisonError::into_inner).take();
+}
+
+/// Where parts leave their decoder.
+struct Gate {
+    parts: mpsc::Sender<Ready>,
+    lanes: Lanes,
+    /// Whether speech-to-text takes files.
+    encodes: bool,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Gate {
+    /// Sends a part on when there is room for it, and says whether further ones are wanted.
+    fn pass(&self, heard: Heard) -> ControlFlow<()> {
+        let Heard { channel, part } = heard;
+        let samples = if !part.has_speech() {
+            Samples::Float(Arc::default())
+        } else if self.encodes {
+            Samples::Wav(Wav::encode(&part.samples))
+        } else {
+            Samples::Float(part.samples)
+        };
+        let room = self.runtime.block_on(async {
+            tokio::select! {
+                room = self.lanes.room(samples.bytes()) => room,
+                () = self.parts.closed() => None,
+            }
+        });
+        let Some(room) = room else {
+            return ControlFlow::Break(());
+        };
+        let ready = Ready {
+            index: part.index,
+            channel,
+            span: part.span,
+            speech: part.speech,
+            samples,
+            _room: room,
+        };
+        match self.parts.blocking_send(ready) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
 }

@@ -303,9 +303,10 @@ settings! {
     HttpRequestsPerMinute = "http.requests_per_minute":
         Kind::Integer { min: 1, max: 1_000_000 }, Fallback::Unset("as many as come");
 
-    /// Sources indexed side by side.
+    /// Sources indexed side by side. No more than one a core are decoded at a time, and parts in flight are those of all
+    /// of them together.
     IndexSourceConcurrency = "index.source_concurrency":
-        Kind::Integer { min: 1, max: 64 }, Fallback::Value("2");
+        Kind::Integer { min: 1, max: 64 }, Fallback::Computed("2 for speech-to-text in this process; as many as parts are transcribed side by side for vendors, at least 2");
     /// Whether folders reached through symbolic links are searched for audio.
     IndexFollowLinks = "index.follow_links":
         Kind::Flag, Fallback::Value("false");

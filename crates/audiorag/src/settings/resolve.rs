@@ -5,10 +5,10 @@ use super::key::{Fallback, Key};
 use super::reader::Reader;
 use super::sources::{Layers, Sources, Violation};
 use super::{
-    BucketSettings, ChunkSettings, DatabaseSettings, DecodeSettings, EmbeddingSettings, FetchSettings,
-    GcSettings, GenerationSettings, HttpSettings, IndexSettings, LogFormat, LogLevel, LogSettings,
-    ModelRoute, ModelSettings, PullConsent, RerankerSettings, RetrievalSettings, SearchMode, Settings,
-    SttSettings, TranscriptMode, VectorIdFormat, VectorStoreSettings, VerifyMode,
+    BucketSettings, ChunkSettings, DatabaseSettings, DecodeSettings, EmbeddingSettings, FEWEST_SOURCES,
+    FetchSettings, GcSettings, GenerationSettings, HttpSettings, IndexSettings, LogFormat, LogLevel,
+    LogSettings, ModelRoute, ModelSettings, PullConsent, RerankerSettings, RetrievalSettings, SearchMode,
+    Settings, SttSettings, TranscriptMode, VectorIdFormat, VectorStoreSettings, VerifyMode,
 };
 use audiorag_core::chunking::ChunkStrategy;
 use audiorag_core::retry::RetryPolicy;
@@ -126,6 +126,12 @@ impl Reader<'_> {
         self.env_file();
         let offline = self.flag(Key::Offline, false);
         let stt = self.stt();
+        // A source that waits for its last answer, or is embedded, must not keep the next one from being sent.
+        let sources = if stt.provider == "local" {
+            FEWEST_SOURCES
+        } else {
+            stt.concurrency.clamp(FEWEST_SOURCES, 64)
+        };
         let embedding = self.embedding();
         let provider = self.provider(Key::GenerationProvider);
         let generation = GenerationSettings {
@@ -187,7 +193,8 @@ impl Reader<'_> {
             },
             vendors: self.vendors(),
             index: IndexSettings {
-                source_concurrency: self.integer(Key::IndexSourceConcurrency, 2) as usize,
+                source_concurrency: self.integer(Key::IndexSourceConcurrency, sources as u64) as usize,
+                source_concurrency_chosen: self.values.contains_key(&Key::IndexSourceConcurrency),
                 follow_links: self.flag(Key::IndexFollowLinks, false),
                 hidden: self.flag(Key::IndexHidden, false),
                 grace: self.duration(Key::IndexGraceSeconds),

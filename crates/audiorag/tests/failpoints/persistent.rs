@@ -71,6 +71,7 @@ impl Transcriber for CountingTranscriber {
     async fn transcribe(&self, request: TranscribeRequest) -> Result<TranscribeResponse> {
         let samples: Vec<u8> = request
             .samples
+            .to_float()
             .iter()
             .flat_map(|sample| sample.to_le_bytes())
             .collect();

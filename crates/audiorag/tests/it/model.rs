@@ -462,7 +462,12 @@ impl StateMachineTest for System {
         let mut heard: HashMap<Vec<u32>, usize> = HashMap::new();
         let (requests, batches) = system.forgotten;
         for request in system.place.transcriber.requests().into_iter().skip(requests) {
-            let samples = request.samples.iter().map(|sample| sample.to_bits()).collect();
+            let samples = request
+                .samples
+                .to_float()
+                .iter()
+                .map(|sample| sample.to_bits())
+                .collect();
             *heard.entry(samples).or_default() += 1;
         }
         let mut embedded: HashMap<(usize, String), usize> = HashMap::new();

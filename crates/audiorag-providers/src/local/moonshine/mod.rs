@@ -171,7 +171,7 @@ impl Transcriber for MoonshineTranscriber {
                     .with_provider(VENDOR),
             );
         }
-        let samples = request.samples;
+        let samples = request.samples.into_float();
         let windows = windows::pack(part, &request.speech, |span| {
             windows::quietest(&samples, SAMPLE_RATE, span)
         });
