@@ -15,8 +15,9 @@ use audiorag_core::capability::{
     Health, PromptLimit, ProviderInfo, TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits,
     Usage,
 };
-use audiorag_core::model::{PartTranscript, SAMPLE_RATE, Segment};
+use audiorag_core::model::{PartTranscript, SAMPLE_RATE};
 use audiorag_core::{Error, MediaTime, Result, align};
+use futures_util::future::try_join_all;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,8 +42,9 @@ pub struct MoonshineFiles {
 
 /// Speech-to-text with Moonshine.
 ///
-/// Each part that runs at the same time has its own copy of the model (about 80 MB beside the weights, which the
-/// copies share), loaded when it is first needed and kept. Dropping a call stops its work before the next token.
+/// The windows of a part are transcribed side by side. Each that runs at the same time has its own copy of the model
+/// (about 80 MB beside the weights, which the copies share), loaded when it is first needed and kept. Dropping a call
+/// stops its work before the next token.
 pub struct MoonshineTranscriber {
     info: ProviderInfo,
     concurrency: usize,
@@ -84,7 +86,8 @@ impl Drop for CancelOnDrop {
 }
 
 impl MoonshineTranscriber {
-    /// A transcriber that runs up to `concurrency` parts side by side. Nothing is loaded yet.
+    /// A transcriber that runs up to `concurrency` windows side by side, of one part or of several. Nothing is loaded
+    /// yet.
     pub fn new(files: MoonshineFiles, runtime: Runtime, concurrency: usize) -> Self {
         let concurrency = concurrency.max(1);
         Self {
@@ -175,21 +178,17 @@ impl Transcriber for MoonshineTranscriber {
         let windows = windows::pack(part, &request.speech, |span| {
             windows::quietest(&samples, SAMPLE_RATE, span)
         });
-        let segments = if windows.is_empty() {
-            Vec::new()
-        } else {
+        // Each window for itself: a recording's last part, or its only one, then keeps every copy at work.
+        let runs = windows.into_iter().map(|window| {
+            let samples = Arc::clone(&samples);
             self.with_model(move |model, cancelled| {
-                let mut segments: Vec<Segment> = Vec::new();
-                for window in &windows {
-                    let from = window.span.start().to_samples(SAMPLE_RATE) as usize;
-                    let to = (window.span.end().to_samples(SAMPLE_RATE) as usize).min(samples.len());
-                    let text = model.transcribe(samples.get(from..to).unwrap_or_default(), cancelled)?;
-                    segments.extend(align::sentences(&text, window.span, &window.speech));
-                }
-                Ok(segments)
+                let from = window.span.start().to_samples(SAMPLE_RATE) as usize;
+                let to = (window.span.end().to_samples(SAMPLE_RATE) as usize).min(samples.len());
+                let text = model.transcribe(samples.get(from..to).unwrap_or_default(), cancelled)?;
+                Ok(align::sentences(&text, window.span, &window.speech))
             })
-            .await?
-        };
+        });
+        let segments = try_join_all(runs).await?.into_iter().flatten().collect();
         Ok(TranscribeResponse {
             transcript: PartTranscript {
                 segments,
