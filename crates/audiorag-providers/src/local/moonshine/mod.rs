@@ -43,7 +43,7 @@ pub struct MoonshineFiles {
 /// Speech-to-text with Moonshine.
 ///
 /// The windows of a part are transcribed side by side. Each that runs at the same time has its own copy of the model
-/// (about 80 MB beside the weights, which the copies share), loaded when it is first needed and kept. Dropping a call
+/// (about 70 MB beside the weights, which the copies share), loaded when it is first needed and kept. Dropping a call
 /// stops its work before the next token.
 pub struct MoonshineTranscriber {
     info: ProviderInfo,
