@@ -15,9 +15,8 @@ use audiorag_core::capability::{
     Health, PromptLimit, ProviderInfo, TranscribeRequest, TranscribeResponse, Transcriber, TranscriberLimits,
     Usage,
 };
-use audiorag_core::model::{PartTranscript, SAMPLE_RATE};
+use audiorag_core::model::{PartTranscript, SAMPLE_RATE, Segment};
 use audiorag_core::{Error, MediaTime, Result, align};
-use futures_util::future::try_join_all;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,9 +41,8 @@ pub struct MoonshineFiles {
 
 /// Speech-to-text with Moonshine.
 ///
-/// The windows of a part are transcribed side by side. Each that runs at the same time has its own copy of the model
-/// (about 70 MB beside the weights, which the copies share), loaded when it is first needed and kept. Dropping a call
-/// stops its work before the next token.
+/// Each part that runs at the same time has its own copy of the model (about 70 MB beside the weights, which the
+/// copies share), loaded when it is first needed and kept. Dropping a call stops its work before the next token.
 pub struct MoonshineTranscriber {
     info: ProviderInfo,
     concurrency: usize,
@@ -86,8 +84,7 @@ impl Drop for CancelOnDrop {
 }
 
 impl MoonshineTranscriber {
-    /// A transcriber that runs up to `concurrency` windows side by side, of one part or of several. Nothing is loaded
-    /// yet.
+    /// A transcriber that runs up to `concurrency` parts side by side. Nothing is loaded yet.
     pub fn new(files: MoonshineFiles, runtime: Runtime, concurrency: usize) -> Self {
         let concurrency = concurrency.max(1);
         Self {
@@ -178,17 +175,21 @@ impl Transcriber for MoonshineTranscriber {
         let windows = windows::pack(part, &request.speech, |span| {
             windows::quietest(&samples, SAMPLE_RATE, span)
         });
-        // Each window for itself: a recording's last part, or its only one, then keeps every copy at work.
-        let runs = windows.into_iter().map(|window| {
-            let samples = Arc::clone(&samples);
+        let segments = if windows.is_empty() {
+            Vec::new()
+        } else {
             self.with_model(move |model, cancelled| {
-                let from = window.span.start().to_samples(SAMPLE_RATE) as usize;
-                let to = (window.span.end().to_samples(SAMPLE_RATE) as usize).min(samples.len());
-                let text = model.transcribe(samples.get(from..to).unwrap_or_default(), cancelled)?;
-                Ok(align::sentences(&text, window.span, &window.speech))
+                let mut segments: Vec<Segment> = Vec::new();
+                for window in &windows {
+                    let from = window.span.start().to_samples(SAMPLE_RATE) as usize;
+                    let to = (window.span.end().to_samples(SAMPLE_RATE) as usize).min(samples.len());
+                    let text = model.transcribe(samples.get(from..to).unwrap_or_default(), cancelled)?;
+                    segments.extend(align::sentences(&text, window.span, &window.speech));
+                }
+                Ok(segments)
             })
-        });
-        let segments = try_join_all(runs).await?.into_iter().flatten().collect();
+            .await?
+        };
         Ok(TranscribeResponse {
             transcript: PartTranscript {
                 segments,
