@@ -10,6 +10,7 @@ mod chart;
 mod cold_search;
 mod decode;
 mod index;
+mod local;
 mod machine;
 mod measure;
 mod memory;
@@ -120,6 +121,11 @@ const BENCHES: &[Named] = &[
         name: "index",
         needs_program: true,
         run: index::run,
+    },
+    Named {
+        name: "local",
+        needs_program: true,
+        run: local::run,
     },
     Named {
         name: "decode",

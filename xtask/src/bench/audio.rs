@@ -114,6 +114,75 @@ pub(super) fn write_repeated(
     Ok(Duration::from_secs_f64(spoken as f64 / f64::from(reading.rate)))
 }
 
+/// Writes a recording of a given length without a pause, in which the phrases of the reading come in an order that is
+/// another each time they are through. So hardly two passages have the same words, and nothing is embedded once for all.
+pub(super) fn write_shuffled(path: &Path, reading: &Wav, length: Duration) -> Result<()> {
+    let total = (length.as_secs_f64() * f64::from(reading.rate)) as usize;
+    let mut phrases = phrases(reading);
+    ensure!(!phrases.is_empty(), "there is nothing to read");
+    let mut samples = Vec::with_capacity(total);
+    let mut random = 1_u64;
+    while samples.len() < total {
+        for place in (1..phrases.len()).rev() {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            phrases.swap(place, (random >> 33) as usize % (place + 1));
+        }
+        for phrase in &phrases {
+            samples.extend_from_slice(phrase);
+        }
+    }
+    samples.truncate(total);
+    let bytes = samples.len() as u64 * 2;
+    ensure!(
+        u32::try_from(bytes + HEADER).is_ok(),
+        "a WAV file cannot hold that much"
+    );
+    let mut file =
+        BufWriter::new(File::create(path).with_context(|| format!("cannot write {}", path.display()))?);
+    file.write_all(&header(reading.rate, bytes))?;
+    for sample in samples {
+        file.write_all(&sample.to_le_bytes())?;
+    }
+    file.flush()?;
+    Ok(())
+}
+
+/// The reading, cut in the middle of its pauses.
+fn phrases(reading: &Wav) -> Vec<&[i16]> {
+    /// What is this much weaker than the reading is a pause,
+    const WEAKER: f64 = 50.0;
+    /// when it lasts so many windows of 20 ms.
+    const WINDOWS: usize = 12;
+    let energy = |samples: &[i16]| {
+        let sum: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
+        sum / samples.len().max(1) as f64
+    };
+    let quiet = energy(&reading.samples) / WEAKER;
+    let width = (reading.rate / 50).max(1) as usize;
+    let mut phrases = Vec::new();
+    let (mut rest, mut at, mut pause) = (reading.samples.as_slice(), 0, 0);
+    for window in reading.samples.chunks(width) {
+        at += window.len();
+        if energy(window) < quiet {
+            pause += 1;
+            continue;
+        }
+        if pause >= WINDOWS
+            && let Some((phrase, later)) =
+                rest.split_at_checked(at.saturating_sub(window.len() + pause * width / 2))
+            && !phrase.is_empty()
+        {
+            phrases.push(phrase);
+            at = window.len() + pause * width - pause * width / 2;
+            rest = later;
+        }
+        pause = 0;
+    }
+    phrases.push(rest);
+    phrases.retain(|phrase| !phrase.is_empty());
+    phrases
+}
+
 fn header(rate: u32, bytes: u64) -> Vec<u8> {
     let mut header = Vec::with_capacity(HEADER as usize);
     header.extend_from_slice(b"RIFF");
@@ -153,6 +222,31 @@ mod tests {
         // The second start is 3 s later, plus its jitter of 0.7 s and a sample.
         assert_eq!(written.samples[3701..4201], reading.samples);
         assert_eq!(spoken, Duration::from_millis(1500));
+    }
+
+    #[test]
+    fn phrases_are_cut_in_pauses_and_shuffled() {
+        let mut samples = Vec::new();
+        for loudness in [1000, 2000, 3000] {
+            samples.extend([loudness; 500]);
+            samples.extend([0; 400]);
+        }
+        let reading = Wav { rate: 1000, samples };
+        let lengths: Vec<usize> = phrases(&reading).iter().map(|phrase| phrase.len()).collect();
+        assert_eq!(lengths, [700, 900, 1100]);
+        assert_eq!(phrases(&reading).concat(), reading.samples);
+
+        let path = std::env::temp_dir().join(format!("xtask-shuffled-{}.wav", std::process::id()));
+        write_shuffled(&path, &reading, Duration::from_secs(8)).unwrap();
+        let written = Wav::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(written.samples.len(), 8000);
+        let mut first = written.samples[..2700].to_vec();
+        let mut all = reading.samples.clone();
+        first.sort_unstable();
+        all.sort_unstable();
+        assert_eq!(first, all, "every phrase is read once before any is read again");
+        assert_ne!(written.samples[..2700], written.samples[2700..5400]);
     }
 
     #[test]

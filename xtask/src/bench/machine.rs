@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use std::fs;
+use std::time::Duration;
 
 /// The machine as the system describes it.
 pub(super) fn describe() -> Value {
@@ -32,6 +33,18 @@ pub(super) fn line() -> String {
         text("memory"),
         text("kernel"),
     )
+}
+
+/// The processor time that all threads of a process have used so far, where the system tells.
+pub(super) fn processor_time(process: u32) -> Option<Duration> {
+    /// Of a second: what Linux counts this time in for programs, whatever it counts in itself.
+    const TICK: u64 = 100;
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name of the program may hold anything; what follows its last parenthesis is numbers.
+    let (_, numbers) = text.rsplit_once(')')?;
+    let mut numbers = numbers.split_whitespace().skip(11);
+    let ticks = numbers.next()?.parse::<u64>().ok()? + numbers.next()?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(ticks * 1000 / TICK))
 }
 
 /// The value of the first line `name: value`.

@@ -62,6 +62,13 @@ pub(super) fn run(bench: &Bench, dense: bool) -> Result<Report> {
                 Target::AtMost(500.0),
             )
             .note(format!("{lengths:?} s of audio")),
+            Row::new(
+                "the same, long recording against short",
+                ratio,
+                "x",
+                Target::AtMost(1.1),
+            )
+            .note(format!("{lengths:?} s of audio")),
         ],
         details: json!({ "dense": dense, "runs": rows, "peak_ratio": ratio }),
     })

@@ -7,6 +7,7 @@ pub mod minilm;
 pub mod models;
 pub mod moonshine;
 pub mod runtime;
+mod weights;
 
 pub use minilm::{MiniLmEmbedder, MiniLmFiles, MiniLmLoad};
 pub use models::ModelStore;

@@ -4,11 +4,15 @@
 //! is ONNX Runtime 1.23 or newer). Both the library and the environment are process-wide in ONNX Runtime
 //! itself, so the first path that loads is the one that counts.
 
-use super::VENDOR;
+use super::{VENDOR, weights};
 use audiorag_core::{Error, Result};
 use ort::environment::Environment;
-use ort::session::builder::GraphOptimizationLevel;
-use ort::session::{NoSelectedOutputs, RunOptions, Session};
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{
+    InMemorySession, NoSelectedOutputs, RunOptions, Session, SessionInputValue, SessionOutputs,
+};
+use std::borrow::Cow;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -28,6 +32,39 @@ pub(crate) struct SessionOptions {
     pub(crate) threads: usize,
     /// Whether the graph is optimised while it loads: slower to load, faster to run.
     pub(crate) optimise: bool,
+}
+
+/// A session that may share its weights with other copies of the model.
+pub(crate) enum ModelCopy {
+    /// With weights of its own.
+    Own(Session),
+    /// With weights in bytes that other copies use as well.
+    Sharing(InMemorySession<'static>),
+}
+
+impl ModelCopy {
+    /// Runs the model once.
+    pub(crate) fn run<'run>(
+        &'run mut self,
+        inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)>,
+        options: &'run RunOptions<NoSelectedOutputs>,
+    ) -> Result<SessionOutputs<'run>, ort::Error> {
+        match self {
+            Self::Own(session) => session.run_with_options(inputs, options),
+            Self::Sharing(session) => session.run_with_options(inputs, options),
+        }
+    }
+}
+
+impl Deref for ModelCopy {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        match self {
+            Self::Own(session) => session,
+            Self::Sharing(session) => session,
+        }
+    }
 }
 
 /// A handle on ONNX Runtime, which is loaded at the first use.
@@ -107,14 +144,29 @@ impl Runtime {
 
     /// Loads the model at `path`.
     pub(crate) fn session(&self, path: &Path, options: SessionOptions) -> Result<Session> {
+        let mut builder = self.builder(path, options)?;
+        builder
+            .commit_from_file(path)
+            .map_err(|error| not_loaded(path, &error.to_string()))
+    }
+
+    /// Loads the model at `path` as one of several copies, which share their weights where the format allows it.
+    pub(crate) fn copy(&self, path: &Path, options: SessionOptions) -> Result<ModelCopy> {
+        if path.extension().is_none_or(|extension| extension != "ort") {
+            return self.session(path, options).map(ModelCopy::Own);
+        }
+        let mut builder = self.builder(path, options)?;
+        let bytes = weights::of(path).map_err(|error| not_loaded(path, &error.to_string()))?;
+        builder
+            .commit_from_memory_directly(bytes)
+            .map(ModelCopy::Sharing)
+            .map_err(|error| not_loaded(path, &error.to_string()))
+    }
+
+    fn builder(&self, path: &Path, options: SessionOptions) -> Result<SessionBuilder> {
         let environment = self.environment()?;
-        let failed = |reason: String| {
-            Error::config(format!("the model {} cannot be loaded: {reason}", path.display()))
-                .with_hint("run `audiorag models verify`, then `audiorag models pull`")
-                .with_provider(VENDOR)
-        };
         if !path.is_file() {
-            return Err(failed("there is no such file".to_owned()));
+            return Err(not_loaded(path, "there is no such file"));
         }
         let level = if options.optimise {
             GraphOptimizationLevel::All
@@ -122,21 +174,24 @@ impl Runtime {
             GraphOptimizationLevel::Disable
         };
         // The errors of the builder carry the builder, which is not `Send`: only their text goes on.
-        let builder = Session::builder(&environment).map_err(|error| failed(error.to_string()))?;
+        let builder = Session::builder(&environment).map_err(|error| not_loaded(path, &error.to_string()))?;
         // Idle threads that spin cost more than they gain where several sessions share the cores.
         let builder = builder
             .with_intra_threads(options.threads.max(1))
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| not_loaded(path, &error.to_string()))?;
         let builder = builder
             .with_intra_op_spinning(false)
-            .map_err(|error| failed(error.to_string()))?;
-        let mut builder = builder
-            .with_optimization_level(level)
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| not_loaded(path, &error.to_string()))?;
         builder
-            .commit_from_file(path)
-            .map_err(|error| failed(error.to_string()))
+            .with_optimization_level(level)
+            .map_err(|error| not_loaded(path, &error.to_string()))
     }
+}
+
+fn not_loaded(path: &Path, reason: &str) -> Error {
+    Error::config(format!("the model {} cannot be loaded: {reason}", path.display()))
+        .with_hint("run `audiorag models verify`, then `audiorag models pull`")
+        .with_provider(VENDOR)
 }
 
 /// Options for runs whose inputs come in many lengths.

@@ -41,8 +41,8 @@ pub struct MoonshineFiles {
 
 /// Speech-to-text with Moonshine.
 ///
-/// Each part that runs at the same time has its own copy of the model (about 175 MB), loaded when it is first
-/// needed and kept. Dropping a call stops its work before the next token.
+/// Each part that runs at the same time has its own copy of the model (about 70 MB beside the weights, which the
+/// copies share), loaded when it is first needed and kept. Dropping a call stops its work before the next token.
 pub struct MoonshineTranscriber {
     info: ProviderInfo,
     concurrency: usize,

@@ -9,11 +9,11 @@
 
 use super::MoonshineFiles;
 use super::vocabulary::Vocabulary;
-use crate::local::runtime::{Runtime, SessionOptions, run_and_release, run_error};
+use crate::local::runtime::{ModelCopy, Runtime, SessionOptions, run_and_release, run_error};
 use audiorag_core::model::SAMPLE_RATE;
 use audiorag_core::{Error, Result};
 use ort::memory::Allocator;
-use ort::session::{Session, SessionInputValue};
+use ort::session::{NoSelectedOutputs, RunOptions, Session, SessionInputValue};
 use ort::value::{DynValue, Tensor, TensorRef, ValueType};
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,8 +30,10 @@ const MAX_REPEATS: usize = 8;
 
 /// A loaded model. Runs one window at a time.
 pub(super) struct Model {
-    encoder: Session,
-    decoder: Session,
+    encoder: ModelCopy,
+    decoder: ModelCopy,
+    /// For the steps of the decoder.
+    usual: RunOptions<NoSelectedOutputs>,
     vocabulary: Vocabulary,
     encoder_mask: bool,
     decoder_mask: bool,
@@ -55,8 +57,8 @@ impl Model {
             threads: 1,
             optimise: true,
         };
-        let encoder = runtime.session(&files.encoder, options)?;
-        let decoder = runtime.session(&files.decoder, options)?;
+        let encoder = runtime.copy(&files.encoder, options)?;
+        let decoder = runtime.copy(&files.decoder, options)?;
         let bytes = std::fs::read(&files.tokenizer).map_err(|error| {
             Error::config(format!(
                 "the tokenizer {} cannot be read",
@@ -74,6 +76,7 @@ impl Model {
             decoder_mask: declares(&decoder, "encoder_attention_mask"),
             encoder,
             decoder,
+            usual: RunOptions::new().map_err(|error| run_error(NAME, &error))?,
             vocabulary,
             cache,
         })
@@ -93,7 +96,7 @@ impl Model {
                 inputs.push((Cow::from("attention_mask"), SessionInputValue::from(&mask)));
             }
             let options = run_and_release().map_err(failed)?;
-            let mut outputs = self.encoder.run_with_options(inputs, &options).map_err(failed)?;
+            let mut outputs = self.encoder.run(inputs, &options).map_err(failed)?;
             outputs
                 .remove("last_hidden_state")
                 .ok_or_else(|| broken("the encoder gives no last_hidden_state"))?
@@ -148,7 +151,7 @@ impl Model {
         for (slot, value) in self.cache.iter().zip(cache.iter()) {
             inputs.push((Cow::from(slot.input.as_str()), value.into()));
         }
-        let mut outputs = self.decoder.run(inputs).map_err(failed)?;
+        let mut outputs = self.decoder.run(inputs, &self.usual).map_err(failed)?;
         let next = {
             let logits = outputs
                 .get("logits")
