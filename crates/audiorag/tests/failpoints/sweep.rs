@@ -53,7 +53,7 @@ const DAMAGE: &str = "PRAGMA foreign_keys = OFF;
     UPDATE source SET status = 'failed', owner_host = 'nowhere', owner_pid = 1, lease_until = 0
         WHERE id = (SELECT min(id) FROM source);";
 
-/// The same where the store is outside of the database: one of its records is gone, and one is nobody's.
+/// The same where the store is outside of the database: one of its records is gone.
 const DAMAGE_OUTSIDE: &str =
     "UPDATE embedding SET vector = x'00' WHERE id = (SELECT min(id) FROM embedding);";
 
