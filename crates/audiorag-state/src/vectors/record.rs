@@ -45,6 +45,16 @@ pub(super) fn write(out: &mut Vec<u8>, id: i64, vector: &[f32]) {
     out.extend_from_slice(&checksum.to_le_bytes());
 }
 
+/// Appends the record of a vector that may be damaged: one of another length is written as zeros, which are near
+/// nothing. A record of another size would shift all that follow it, and nothing of them could be found.
+pub(super) fn write_sized(out: &mut Vec<u8>, id: i64, vector: &[f32], dimensions: usize) {
+    if vector.len() == dimensions {
+        write(out, id, vector);
+    } else {
+        write(out, id, &vec![0.0; dimensions]);
+    }
+}
+
 /// A record's id.
 pub(super) fn id(record: &[u8]) -> i64 {
     record.first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes))

@@ -173,7 +173,7 @@ impl SideFile {
     pub(super) fn append(&mut self, rows: &[(i64, Vec<f32>)]) -> io::Result<Vec<u8>> {
         let mut records = Vec::with_capacity(rows.len() * self.stride());
         for (id, vector) in rows {
-            record::write(&mut records, *id, vector);
+            record::write_sized(&mut records, *id, vector, self.identity.dimensions);
         }
         write_at(&self.file, &records, self.offset(self.count))?;
         self.count += rows.len() as u64;

@@ -83,7 +83,8 @@ impl Snapshot {
     /// Whether this vector is recorded under this id.
     pub(super) fn holds(&self, id: i64, vector: &[f32]) -> bool {
         let mut expected = Vec::with_capacity(self.stride);
-        record::write(&mut expected, id, vector);
+        let dimensions = self.stride.saturating_sub(record::size(0));
+        record::write_sized(&mut expected, id, vector, dimensions);
         self.record(self.find_from(0, id)) == expected
     }
 

@@ -169,3 +169,38 @@ async fn a_change_of_one_field_replaces_the_record() {
     assert_eq!(store.search(&opposite, 5, &italian).await.unwrap().len(), 1);
     assert_eq!(store.count(&Selector::All).await.unwrap(), 3);
 }
+
+#[tokio::test]
+async fn a_damaged_vector_does_not_hide_those_behind_it() {
+    use sea_orm::ConnectionTrait as _;
+    let scratch = Scratch::new().await;
+    let collection = Collection::new(4, 3);
+    let store = scratch.state.vectors();
+    store.prepare(&collection.space).await.unwrap();
+    store.upsert(collection.records.clone()).await.unwrap();
+    let url = format!("sqlite://{}", scratch.path().display());
+    let connection = sea_orm::Database::connect(url).await.unwrap();
+    // Before the first search, which writes the side file.
+    connection
+        .execute_unprepared("UPDATE embedding SET vector = x'00' WHERE id = (SELECT min(id) FROM embedding)")
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    let damaged = &collection.records[0].embedding_key;
+    for store in [store, scratch.state.vectors()] {
+        store.prepare(&collection.space).await.unwrap();
+        let all = collection.records.len();
+        let whole = collection
+            .records
+            .iter()
+            .filter(|record| record.embedding_key != *damaged);
+        for record in whole {
+            let found = store
+                .search(&record.vector, all, &Filter::default())
+                .await
+                .unwrap();
+            assert_eq!(found.len(), all);
+            assert_eq!(found[0].id, record.id);
+        }
+    }
+}

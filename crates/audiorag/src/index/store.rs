@@ -148,7 +148,8 @@ pub(crate) async fn verify(
     let message = format!("the vector store holds {found} of {expected} vectors that were written");
     if mode == Verification::Strict {
         return Err(Error::unavailable(message).with_hint(
-            "run the same command again: nothing is paid for twice; the earlier index stays in use",
+            "run the same command again: nothing is paid for twice, and the earlier index stays in use; where the store \
+             counts wrongly, set vector_store.verify_mode to best_effort",
         ));
     }
     stages.warn(message);

@@ -207,6 +207,17 @@ impl Case {
         report
     }
 
+    /// Takes one record out of the store.
+    pub(crate) fn damage_the_store(&self) {
+        let mut records = Vec::new();
+        for space in std::fs::read_dir(self.folder.join("store")).unwrap() {
+            for entry in std::fs::read_dir(space.unwrap().path()).unwrap() {
+                records.push(entry.unwrap().path());
+            }
+        }
+        std::fs::remove_file(records.iter().min().unwrap()).unwrap();
+    }
+
     async fn index(&self, audiorag: &AudioRag, observer: &dyn IndexObserver) -> Result<IndexReport> {
         let mut inputs = vec![Input::Path(self.audio.clone())];
         if self.task == Task::Fetch {

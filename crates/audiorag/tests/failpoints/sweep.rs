@@ -53,7 +53,7 @@ const DAMAGE: &str = "PRAGMA foreign_keys = OFF;
     UPDATE source SET status = 'failed', owner_host = 'nowhere', owner_pid = 1, lease_until = 0
         WHERE id = (SELECT min(id) FROM source);";
 
-/// The same where the store is outside of the database: one of its records is gone, and one is nobody's.
+/// The same where the store is outside of the database: one of its records is gone.
 const DAMAGE_OUTSIDE: &str =
     "UPDATE embedding SET vector = x'00' WHERE id = (SELECT min(id) FROM embedding);";
 
@@ -123,23 +123,6 @@ async fn execute(case: &Case, statements: &str) {
     connection.close().await.unwrap();
 }
 
-/// Takes one record out of the store, and leaves one there that nothing refers to.
-fn damage_the_store(case: &Case) {
-    let mut records = Vec::new();
-    for space in std::fs::read_dir(case.folder.join("store")).unwrap() {
-        for entry in std::fs::read_dir(space.unwrap().path()).unwrap() {
-            records.push(entry.unwrap().path());
-        }
-    }
-    records.sort();
-    let mut orphan: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(&records[1]).unwrap()).unwrap();
-    orphan["id"] = "0000orphan".into();
-    orphan["revision"] = 1_000_000.into();
-    std::fs::write(records[1].with_file_name("0000orphan.json"), orphan.to_string()).unwrap();
-    std::fs::remove_file(&records[0]).unwrap();
-}
-
 /// What holds when nothing is left to do: of two models, the store keeps the vectors of one.
 async fn at_rest(case: &Case, audiorag: &AudioRag) -> Vec<String> {
     let store = store_of(case, audiorag).await;
@@ -200,7 +183,7 @@ impl World {
                 runtime().block_on(execute(&base, DAMAGE));
                 if store == Store::External {
                     runtime().block_on(execute(&base, DAMAGE_OUTSIDE));
-                    damage_the_store(&base);
+                    base.damage_the_store();
                 }
             }
             runtime().block_on(execute(&base, OPEN_CALL));
@@ -429,8 +412,9 @@ fn complaint(task: Task, armed: &Armed, outcome: &serde_json::Value) -> Option<S
     if task == Task::Mend {
         // An answer is worth more than the record of it, which the next run completes.
         let harmless = step == "state.settle_call";
-        // What cannot be deleted now is deleted by the next run, unless it is what is to be mended.
-        if ["delete", "prepare"].contains(&step) {
+        // What cannot be deleted now is deleted by the next run, and what could not be written when a source was built
+        // anew is written by the same repair, which compares the whole store after that.
+        if ["delete", "prepare", "upsert"].contains(&step) {
             return None;
         }
         let told = outcome["error"] != serde_json::Value::Null;
@@ -507,6 +491,12 @@ fn ordinary_runs_come_to_every_failpoint() {
     assert_eq!(visited, failpoint::names().collect::<BTreeSet<_>>());
 }
 
+/// What alone is swept, as in `AUDIORAG_SWEEP=Mend-External`, for whoever works on it.
+fn only() -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "it says how a test is run")]
+    std::env::var("AUDIORAG_SWEEP").ok()
+}
+
 #[test]
 fn whatever_goes_wrong_wherever_the_next_run_goes_on_and_pays_for_nothing_twice() {
     let world = World::new();
@@ -538,6 +528,9 @@ fn whatever_goes_wrong_wherever_the_next_run_goes_on_and_pays_for_nothing_twice(
                 }
             }
         }
+    }
+    if let Some(only) = only() {
+        cases.retain(|(reference, _)| format!("{:?}-{:?}", reference.task, reference.store) == only);
     }
     let next = AtomicUsize::new(0);
     let wrong: Mutex<Vec<String>> = Mutex::default();
