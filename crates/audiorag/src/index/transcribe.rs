@@ -137,7 +137,7 @@ impl Transcription<'_> {
             let path = self.target.path.clone();
             let reading = self.settings.reading();
             let fingerprint = self.target.fingerprint.clone();
-            move |pulse| decode(&path, &fingerprint, &reading, &sender, pulse)
+            move |pulse: &Pulse| decode(&path, &fingerprint, &reading, &sender, pulse)
         })?;
         let limit = watch::limit(&self.settings.decode.limits);
         let pulse = decoder.pulse();
