@@ -26,8 +26,11 @@ fn wrong_with(
         }
     }
     let is_refused = end.is_err();
+    // An Ogg page holds up to a second: of six, the first tenth may have none that is whole.
+    let is_paged = row.found.0 == "ogg";
     let must_be_refused = match row.cut {
         Cut::Refused => Some(true),
+        Cut::Open if is_paged && percent == 10 => None,
         Cut::Open => Some(false),
         // Headers and tables have their share of the bytes: nine tenths of these may be less of the sound.
         Cut::Counted => match percent {
@@ -49,7 +52,7 @@ fn wrong_with(
     let least = if row.cut == Cut::Counted {
         0.9
     } else {
-        there - 0.12
+        there - if is_paged { 0.2 } else { 0.12 }
     };
     // At the start of the file are headers; a variable rate spends its bytes unevenly.
     let most = (there + 0.12).min(0.999);
@@ -77,7 +80,8 @@ fn a_file_cut_anywhere_is_read_to_its_last_whole_frame_or_refused() {
         let whole = std::fs::read(&path).unwrap();
         let (all, _) = samples(&path).unwrap();
         for percent in [10, 50, 90, 95] {
-            std::fs::write(&path, whole.get(..whole.len() * percent / 100).unwrap()).unwrap();
+            // Not exactly between two frames of a constant rate, which nobody can see.
+            std::fs::write(&path, whole.get(..whole.len() * percent / 100 + 7).unwrap()).unwrap();
             let case = format!("{}, cut at {percent} %", row.format);
             // Whatever is decoded before the verdict is what the whole file has there.
             let mut before = Vec::new();

@@ -32,7 +32,7 @@ impl Slack {
 pub(crate) enum Cut {
     /// The header says how long it is: refused below nine tenths, read with a warning above.
     Counted,
-    /// The index is at the end: always refused.
+    /// The index is at the end, or Symphonia wants the end before it gives out the rest: always refused.
     Refused,
     /// Nothing says how long it is: read as far as it goes, with a warning.
     Open,
@@ -128,7 +128,8 @@ pub(crate) const ROWS: &[Row] = &[
         &["-c:a", "pcm_s16be"],
         UP_TO_192,
         ALL_CHANNELS,
-    ),
+    )
+    .cut(Cut::Refused),
     row(
         "caf",
         "CAF, 16 bit",
@@ -136,7 +137,8 @@ pub(crate) const ROWS: &[Row] = &[
         &["-c:a", "pcm_s16be"],
         UP_TO_192,
         ALL_CHANNELS,
-    ),
+    )
+    .cut(Cut::Refused),
     row(
         "flac",
         "FLAC, 16 bit",

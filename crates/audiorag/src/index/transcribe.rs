@@ -164,7 +164,7 @@ impl Transcription<'_> {
                 encodes: self.transcriber.limits().max_bytes.is_some(),
                 runtime: tokio::runtime::Handle::current(),
             };
-            move |pulse| {
+            move |pulse: &Pulse| {
                 let decoded = decode(&path, &fingerprint, &reading, &gate, pulse);
                 give_back(&turn);
                 decoded
