@@ -19,6 +19,7 @@ mod orchestration;
 mod page;
 mod profile;
 mod report;
+mod search;
 mod vendor;
 mod words;
 
@@ -141,6 +142,11 @@ const BENCHES: &[Named] = &[
         name: "memory",
         needs_program: true,
         run: |bench| memory::run(bench, false),
+    },
+    Named {
+        name: "search",
+        needs_program: true,
+        run: search::run,
     },
     Named {
         name: "orchestration",
