@@ -238,10 +238,8 @@ fn the_channel_and_the_track_that_are_asked_for_are_heard() {
         .exits(3);
     assert!(run.stdout.contains("no audio track 2 of 1"), "{run:?}");
     // What was indexed before stays.
-    assert_eq!(
-        sandbox.run(&["search", "best of times", "--json"]).ok().json(),
-        said
-    );
+    let still = sandbox.run(&["search", "best of times", "--json"]).ok().json();
+    assert_eq!(still["hits"], said["hits"]);
 }
 
 #[test]

@@ -25,6 +25,21 @@ const MAX_FRAMES: usize = 5760;
 /// Output gains beyond this are nonsense or an attack on ears, in decibels.
 const MAX_GAIN: f32 = 40.0;
 
+/// For each number of channels of mapping family 1, which of the file's channels belongs into each plane. The file has
+/// them in the order of Vorbis (left, centre, right, sides or rear, the low one last; RFC 7845 section 5.1.1.2), planes
+/// are in the order of WAV files: left, right, centre, low, rear, sides.
+const SURROUND: [&[usize]; 9] = [
+    &[],
+    &[0],
+    &[0, 1],
+    &[0, 2, 1],
+    &[0, 1, 2, 3],
+    &[0, 2, 1, 3, 4],
+    &[0, 2, 1, 5, 3, 4],
+    &[0, 2, 1, 6, 5, 3, 4],
+    &[0, 2, 1, 7, 5, 6, 3, 4],
+];
+
 const CODEC: SupportedAudioCodec = SupportedAudioCodec {
     id: CODEC_ID_OPUS,
     info: CodecInfo {
@@ -126,6 +141,10 @@ impl Head {
                 head.coupled = usize::from(coupled);
                 head.mapping = table.get(..channels)?.to_vec();
                 let decoded = head.streams + head.coupled;
+                if let Some(order) = (family == 1).then(|| SURROUND.get(channels)).flatten() {
+                    let placed = order.iter().map(|place| head.mapping.get(*place).copied());
+                    head.mapping = placed.collect::<Option<_>>()?;
+                }
                 let is_sound = channels > 0
                     && head.streams > 0
                     && head.coupled <= head.streams
@@ -380,7 +399,8 @@ mod tests {
         // 5.1: two pairs and two single channels.
         let surround = Head::parse(&head(1, 6, &[4, 2, 0, 4, 1, 2, 3, 5])).unwrap();
         let sources: Vec<_> = (0..6).map(|channel| surround.source(channel).unwrap()).collect();
-        assert_eq!(sources, [(0, 0), (2, 0), (0, 1), (1, 0), (1, 1), (3, 0)]);
+        // Left, right, centre, low, rear left and right.
+        assert_eq!(sources, [(0, 0), (0, 1), (2, 0), (3, 0), (1, 0), (1, 1)]);
         let silent = Head::parse(&head(255, 2, &[1, 0, 255, 0])).unwrap();
         assert_eq!((silent.source(0), silent.source(1)), (None, Some((0, 0))));
     }

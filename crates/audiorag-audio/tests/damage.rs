@@ -232,7 +232,8 @@ fn cut_off_files_are_refused_or_reported() {
                 Ok((found, warnings)) => {
                     let seconds = found.len() as f64 / 16_000.0;
                     let there = 8.0 * percent as f64 / 100.0;
-                    let least = if is_open { there - 0.9 } else { 7.19 };
+                    // Headers take their share of the bytes, and the last page or frame is lost.
+                    let least = if is_open { there - 1.1 } else { 7.19 };
                     assert!((least..there + 0.9).contains(&seconds), "{case}: {seconds}");
                     assert!(
                         !warnings.is_empty() && seconds < 7.99,
@@ -244,7 +245,12 @@ fn cut_off_files_are_refused_or_reported() {
                     let needs_end = [".m4a", ".mp4", ".aiff", ".caf"]
                         .iter()
                         .any(|kind| name.ends_with(kind));
-                    assert!(needs_end || !is_open && percent <= 90, "{case}: {error}");
+                    // The headers of Vorbis alone are more than a tenth of so short a file.
+                    let in_headers = is_open && percent == 10;
+                    assert!(
+                        needs_end || in_headers || !is_open && percent <= 90,
+                        "{case}: {error}"
+                    );
                     assert_eq!(error.kind(), ErrorKind::Input, "{case}: {error}");
                     assert!(error.message().contains("cut off"), "{case}: {error}");
                     assert!(error.hint().is_some());

@@ -17,6 +17,7 @@ pub use exit::ExitStatus;
 pub use io::{Captured, Interrupt, Io, Terminals};
 
 use args::Cli;
+use audiorag::core::ErrorKind;
 use audiorag::settings::Sources;
 use clap::error::ErrorKind as ClapErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _};
@@ -64,7 +65,7 @@ pub async fn run(args: Vec<OsString>, sources: Sources, io: Io) -> ExitStatus {
         printer.clone(),
         &cli.global,
         sources,
-        interrupt,
+        interrupt.clone(),
         providers,
         owns_process,
     );
@@ -72,7 +73,11 @@ pub async fn run(args: Vec<OsString>, sources: Sources, io: Io) -> ExitStatus {
         Ok(status) => status,
         Err(error) => {
             printer.error(&error);
-            error.kind().into()
+            match error.kind() {
+                // Which signal it was.
+                ErrorKind::Cancelled => interrupt.status().unwrap_or(ExitStatus::Interrupted),
+                kind => kind.into(),
+            }
         }
     }
 }

@@ -249,7 +249,7 @@ pub(crate) const ROWS: &[Row] = &[
         "opus",
         "Opus in Ogg",
         ("ogg", "opus"),
-        &["-c:a", "libopus", "-b:a", "96k"],
+        &["-c:a", "libopus", "-b:a", "256k"],
         &[8000, 16_000, 24_000, 48_000],
         ALL_CHANNELS,
     )
@@ -259,7 +259,7 @@ pub(crate) const ROWS: &[Row] = &[
         "webm",
         "Opus in WebM",
         ("mkv", "opus"),
-        &["-c:a", "libopus", "-b:a", "96k"],
+        &["-c:a", "libopus", "-b:a", "256k"],
         &[48_000],
         ALL_CHANNELS,
     )
@@ -269,7 +269,7 @@ pub(crate) const ROWS: &[Row] = &[
         "mp4",
         "Opus in MP4",
         ("mp4", "opus"),
-        &["-c:a", "libopus", "-b:a", "96k", "-strict", "-2"],
+        &["-c:a", "libopus", "-b:a", "256k", "-strict", "-2"],
         &[48_000],
         STEREO,
     )

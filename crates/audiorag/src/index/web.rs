@@ -25,8 +25,11 @@ use audiorag_state::{Download, FeedItem, State};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+/// Recordings fetched side by side: more would press a podcast's server, and a line is full with fewer.
+const DOWNLOADS: usize = 4;
 /// Bytes between two reports of progress.
 const STEP: u64 = 1 << 20;
 
@@ -36,6 +39,8 @@ pub(crate) struct Web {
     client: OnceLock<WebClient>,
     bucket: Bucket,
     offline: bool,
+    /// One for each download that is under way.
+    turns: Semaphore,
 }
 
 impl Web {
@@ -45,6 +50,7 @@ impl Web {
             client: OnceLock::new(),
             bucket: Bucket::default(),
             offline: settings.offline,
+            turns: Semaphore::new(DOWNLOADS),
         }
     }
 
@@ -241,6 +247,11 @@ impl Web {
             })
             .filter(|validators| !validators.is_empty());
         make_directory(path.parent().unwrap_or(&path))?;
+        let Some(Ok(_turn)) = cancel.run_until_cancelled(self.turns.acquire()).await else {
+            return Err(Error::cancelled(
+                "interrupted while other recordings were fetched",
+            ));
+        };
         let told = AtomicU64::new(0);
         let progress = |bytes: u64, total: Option<u64>| {
             if bytes >= told.load(Ordering::Relaxed) + STEP || Some(bytes) == total {
