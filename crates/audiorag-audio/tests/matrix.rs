@@ -53,15 +53,15 @@ fn mixed_up(row: &Row, path: &Path, channels: u16) -> Vec<String> {
             found.extend_from_slice(block);
         }
         for other in 0..channels {
-            let (share, is_own) = match rows::tone(other) {
-                Some((pitch, wanted)) => (level(&found, pitch) / wanted, other == channel),
-                None => {
-                    let signal = reference(1);
-                    let most = (row.late.at(48_000) * 16.0).ceil() as usize;
-                    // What is not there leaves all of it as a difference.
-                    let (error, _) = nearest(&signal, &found, most);
-                    (1.0 - error, other == channel)
-                }
+            let is_own = other == channel;
+            let share = if let Some((pitch, wanted)) = rows::tone(other) {
+                level(&found, pitch) / wanted
+            } else {
+                let signal = reference(1);
+                let most = (row.late.at(48_000) * 16.0).ceil() as usize;
+                // What is not there leaves all of it as a difference.
+                let (error, _) = nearest(&signal, &found, most);
+                1.0 - error
             };
             let is_there = if is_own {
                 (0.6..1.4).contains(&share)

@@ -153,7 +153,7 @@ impl Texts {
     }
 
     /// A question with a name that no text has, and a number.
-    fn misheard(&self, number: usize) -> String {
+    fn misheard(number: usize) -> String {
         let names = [
             "Kowalczyk",
             "Shevchenko",
@@ -184,7 +184,7 @@ async fn build(database: &Path, folder: &Path, count: usize, texts: &Path) -> Re
         let (source, revision) = chunks(&state, &texts, number, first..last)
             .await?
             .unwrap_or((source, RevisionId(0)));
-        started.add(spent.get_mut(1));
+        started.add(&mut spent, 1);
         for at in (first..last).step_by(BATCH) {
             let end = (at + BATCH).min(last);
             let rows = vectors(&folder.join("vectors.f32"), at, end - at)?;
@@ -195,7 +195,7 @@ async fn build(database: &Path, folder: &Path, count: usize, texts: &Path) -> Re
                 .collect();
             let started = Clock::start();
             store.upsert(records).await?;
-            started.add(spent.get_mut(0));
+            started.add(&mut spent, 0);
         }
     }
     // The first search brings the side file up to date.
@@ -203,7 +203,7 @@ async fn build(database: &Path, folder: &Path, count: usize, texts: &Path) -> Re
     if let Some(query) = vectors(&folder.join("queries.f32"), 0, 1)?.first() {
         store.search(query, TOP, &Filter::default()).await?;
     }
-    started.add(spent.get_mut(0));
+    started.add(&mut spent, 0);
     state.close().await;
     let [(vectors_wall, vectors_cpu), (chunks_wall, chunks_cpu)] = spent;
     Ok(json!({
@@ -373,7 +373,7 @@ async fn serve(database: &Path, folder: &Path, count: usize, texts: &Path) -> Re
                     .collect(),
                 "lexical" => ids(state.search_text(&question, DEPTH, &filter).await?),
                 "sound" => ids(state
-                    .search_sounds(&texts.misheard(place), DEPTH, &filter)
+                    .search_sounds(&Texts::misheard(place), DEPTH, &filter)
                     .await?),
                 "hybrid" => hybrid(&state, &store, query, &question, &filter).await?,
                 _ => return Err(format!("unknown command {command}").into()),
@@ -516,9 +516,9 @@ impl Clock {
         )
     }
 
-    fn add(&self, to: Option<&mut (f64, f64)>) {
+    fn add(&self, spent: &mut [(f64, f64)], place: usize) {
         let (wall, used) = self.stop();
-        if let Some((walls, all)) = to {
+        if let Some((walls, all)) = spent.get_mut(place) {
             *walls += wall;
             *all += used;
         }

@@ -40,10 +40,12 @@ impl State {
                     .one(&tx)
                     .await?
                     .ok_or_else(gone)?;
-                if let Some(holder) = owner_of(&row) {
-                    if runs(row.lease_until) && holder != *owner && is_alive(&holder) {
-                        return Ok(Claim::Busy(holder));
-                    }
+                if let Some(holder) = owner_of(&row)
+                    && runs(row.lease_until)
+                    && holder != *owner
+                    && is_alive(&holder)
+                {
+                    return Ok(Claim::Busy(holder));
                 }
                 let epoch = row.epoch + 1;
                 // How far a dead owner had come is not where the new one stands: others wait for what it says.

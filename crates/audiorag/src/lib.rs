@@ -61,11 +61,11 @@ pub use audiorag_audio::run_isolated;
 /// it on the command line goes to `run_isolated`.
 pub const DECODER: &str = "__decode";
 
-use audiorag_core::capability::PromptLimit;
+use audiorag_core::capability::{PromptLimit, Transcriber};
 use audiorag_core::id::{OperationId, SourceId};
 use audiorag_core::model::Transcript;
 use audiorag_state::{Finding, SourceRecord, State, StateOptions};
-use guard::Run;
+use guard::{Guarded, Run};
 use index::{
     IndexObserver, IndexOptions, IndexPlan, IndexReport, Indexer, Input, Reindex, ReindexOptions,
     ReindexPlan, Selection,
@@ -395,7 +395,7 @@ impl AudioRag {
         // A provider that cannot be made is not called either.
         if pays && let Ok(embedder) = self.registry.embedder(Purpose::Bulk) {
             let transcriber = self.registry.transcriber().ok();
-            let hears = transcriber.as_ref().map(|transcriber| transcriber.info());
+            let hears = transcriber.as_ref().map(Guarded::<dyn Transcriber>::info);
             self.registry.refuse_unpriced(hears, embedder.info())?;
         }
         operation::caught(doctor::repair::run(self, run, options))

@@ -88,7 +88,7 @@ fn charts(results: &Path) -> Result<Vec<String>> {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
             continue;
         };
-        if name.ends_with(".svg") {
+        if path.extension().is_some_and(|ending| ending == "svg") {
             std::fs::copy(&path, folder.join(name)).with_context(|| format!("cannot copy {name}"))?;
             names.push(name.to_owned());
         }

@@ -145,7 +145,7 @@ fn tagged(world: &World, name: &str, tags: &[(&[u8; 4], &str)], transcript: (&st
     content.extend((list.len() as u32).to_le_bytes());
     content.extend(list);
     let size = (content.len() as u32 - 8).to_le_bytes();
-    content[4..8].copy_from_slice(&size);
+    content.get_mut(4..8).unwrap().copy_from_slice(&size);
     std::fs::write(&path, content).unwrap();
     let (language, said) = transcript;
     world.write(&format!("{name}.{language}.vtt"), format!("WEBVTT\n\n{said}"));

@@ -93,10 +93,16 @@ async fn podcast(feed: &Arc<Mutex<String>>) -> Server {
 
 fn titles(list: &str) -> Vec<String> {
     let list: serde_json::Value = serde_json::from_str(list).unwrap();
-    let sources = list["sources"].as_array().unwrap();
+    let sources = list.get("sources").unwrap().as_array().unwrap();
     let mut titles: Vec<_> = sources
         .iter()
-        .map(|source| source["title"].as_str().unwrap().to_owned())
+        .map(|source| {
+            source
+                .get("title")
+                .and_then(|title| title.as_str())
+                .unwrap()
+                .to_owned()
+        })
         .collect();
     titles.sort();
     titles

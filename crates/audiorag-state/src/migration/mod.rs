@@ -339,9 +339,8 @@ fn remove_unfinished_copies(path: &Path) {
     };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let is_copy = name
-            .to_str()
-            .is_some_and(|name| name.starts_with(&begins) && name.ends_with(".tmp"));
+        let is_copy = name.to_str().is_some_and(|name| name.starts_with(&begins))
+            && Path::new(&name).extension().is_some_and(|ending| ending == "tmp");
         let is_left = entry.metadata().is_ok_and(|file| {
             file.modified()
                 .is_ok_and(|written| written.elapsed().is_ok_and(|age| age > UNFINISHED))

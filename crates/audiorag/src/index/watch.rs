@@ -93,7 +93,7 @@ impl Pulse {
             if silent >= limit {
                 return;
             }
-            tokio::time::sleep(limit - silent).await;
+            tokio::time::sleep(limit.saturating_sub(silent)).await;
         }
     }
 }

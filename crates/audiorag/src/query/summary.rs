@@ -153,19 +153,18 @@ impl Querier {
                 Err(error) => failed(&error),
             }
         }
-        let overview = match overview {
-            Some(overview) => overview,
-            None => {
-                let mut all = Vec::with_capacity(hits.len());
-                for (hit, said) in hits.iter().zip(sentences) {
-                    all.push(match said {
-                        Some(said) => said,
-                        None => self.sentences_of(hit).await?,
-                    });
-                }
-                let all: Vec<_> = all.iter().map(Vec::as_slice).collect();
-                central::answer(&all, OVERVIEW_SENTENCES)
+        let overview = if let Some(overview) = overview {
+            overview
+        } else {
+            let mut all = Vec::with_capacity(hits.len());
+            for (hit, said) in hits.iter().zip(sentences) {
+                all.push(match said {
+                    Some(said) => said,
+                    None => self.sentences_of(hit).await?,
+                });
             }
+            let all: Vec<_> = all.iter().map(Vec::as_slice).collect();
+            central::answer(&all, OVERVIEW_SENTENCES)
         };
         Ok(Summary {
             operation_id,
