@@ -125,8 +125,10 @@ pub(crate) fn open(path: &Path, options: &DecodeOptions, stage: Stage) -> Result
     let stall = Duration::from_millis(options.limits.max_stall.as_millis());
     let patience = Patience::new(stall, metadata.len());
     let counting = patience.count();
-    // A file that is cut off is read as a stream, which promises no length.
-    let length = (!is_cut_off).then_some(metadata.len());
+    // A file that is cut off is read as a stream, which promises no length. So is Ogg without the end of its last page:
+    // Symphonia looks for that page before it gives out the first.
+    let is_stream = is_cut_off || ending == Some(ending::WITHIN_PAGE);
+    let length = (!is_stream).then_some(metadata.len());
     let source = Watched::new(file, patience.clone(), length, patches);
     let opened = guarded(&name, "reading the headers", || {
         open_container(source, &edits, &name, options)

@@ -1,6 +1,6 @@
 //! Whether a file is shorter than its own structure says.
 //!
-//! Symphonia refuses MP4 and Matroska files whose outermost element reaches beyond the end of the file. Such
+//! Symphonia refuses MP4, Matroska, AIFF and CAF files whose outermost element reaches beyond the end of the file. Such
 //! files are therefore read as a stream without a known length, which yields everything up to the cut.
 
 use std::fs::File;
@@ -9,7 +9,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 /// Boxes looked at before giving up on a file made to waste time.
 const MAX_BOXES: usize = 20_000;
 
-/// Whether an MP4 or Matroska file ends before its outermost element does. Moves the file's position.
+/// Whether a file of one of these kinds ends before its outermost element does. Moves the file's position.
 pub(crate) fn is_cut_off(file: &File) -> bool {
     let Ok(length) = file.metadata().map(|metadata| metadata.len()) else {
         return false;
@@ -17,8 +17,27 @@ pub(crate) fn is_cut_off(file: &File) -> bool {
     match bytes::<12>(file, 0) {
         Some([0x1a, 0x45, 0xdf, 0xa3, ..]) => matroska_end(file).is_some_and(|end| end > length),
         Some([_, _, _, _, b'f', b't', b'y', b'p', ..]) => mp4_end(file, length) > length,
+        Some([b'F', b'O', b'R', b'M', size @ .., _, _, _, _]) => {
+            8 + u64::from(u32::from_be_bytes(size)) > length
+        }
+        Some([b'c', b'a', b'f', b'f', ..]) => caf_end(file, length) > length,
         _ => false,
     }
+}
+
+/// Where the last chunk of a CAF file that starts inside the file ends. The sound may be left open, as the last one.
+fn caf_end(file: &File, length: u64) -> u64 {
+    let mut at = 8_u64;
+    for _ in 0..MAX_BOXES {
+        let Some([_, _, _, _, size @ ..]) = bytes::<12>(file, at) else {
+            break;
+        };
+        let Ok(size) = u64::try_from(i64::from_be_bytes(size)) else {
+            return length;
+        };
+        at = at.saturating_add(12).saturating_add(size);
+    }
+    at
 }
 
 fn bytes<const N: usize>(mut file: &File, at: u64) -> Option<[u8; N]> {
@@ -108,6 +127,16 @@ mod tests {
             0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1
         ])));
         assert!(!judge(&with(&[0])));
+    }
+
+    #[test]
+    fn aiff_and_caf_chunks_must_fit() {
+        assert!(!judge(b"FORM\0\0\0\x06AIFFxx"));
+        assert!(judge(b"FORM\0\0\0\x07AIFFxx"));
+        let caf = |size: &[u8; 8]| [b"caff\0\x01\0\0data".as_slice(), size, b"xx"].concat();
+        assert!(!judge(&caf(&[0, 0, 0, 0, 0, 0, 0, 2])));
+        assert!(judge(&caf(&[0, 0, 0, 0, 0, 0, 0, 3])));
+        assert!(!judge(&caf(&[0xff; 8])));
     }
 
     #[test]

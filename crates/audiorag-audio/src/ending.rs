@@ -11,7 +11,7 @@ const TAIL: u64 = 128 << 10;
 /// Frames in a row that are more than chance.
 const SURE: usize = 4;
 const NO_LAST_PAGE: &str = "it ends without a last page: it may be cut off";
-const WITHIN_PAGE: &str = "it ends within a page: it may be cut off";
+pub(crate) const WITHIN_PAGE: &str = "it ends within a page: it may be cut off";
 const WITHIN_FRAME: &str = "it ends within a frame: it may be cut off";
 
 /// What is wrong with the end of an Ogg file or a stream of MPEG audio or ADTS; nothing for other files. Moves the

@@ -128,8 +128,7 @@ pub(crate) const ROWS: &[Row] = &[
         &["-c:a", "pcm_s16be"],
         UP_TO_192,
         ALL_CHANNELS,
-    )
-    .cut(Cut::Refused),
+    ),
     row(
         "caf",
         "CAF, 16 bit",
