@@ -349,7 +349,12 @@ impl Listener {
             return;
         }
         self.head.extend_from_slice(bytes);
-        let Some(at) = find(&self.head, b"data").filter(|at| self.head.len() >= at + 8) else {
+        // The form around the file has "form-data" in it, too.
+        let Some(wave) = find(&self.head, b"WAVEfmt ") else {
+            return;
+        };
+        let sound = find(self.head.get(wave..).unwrap_or_default(), b"data").map(|at| wave + at);
+        let Some(at) = sound.filter(|at| self.head.len() >= at + 8) else {
             return;
         };
         let size = self.head.get(at + 4..at + 8).and_then(<[u8]>::first_chunk);
