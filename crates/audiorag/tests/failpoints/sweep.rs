@@ -317,7 +317,7 @@ fn examine(case: &Case, reference: &Reference, armed: &Armed) -> Vec<String> {
         Fault::Kill if ended.status.signal() == Some(9) => {}
         Fault::Error | Fault::Panic if ended.status.success() => {
             let outcome = ended.outcome.unwrap();
-            let complaint = complaint(reference.task, armed, &outcome);
+            let complaint = complaint((reference.task, reference.store), armed, &outcome);
             wrong.extend(complaint.map(|complaint| format!("{complaint}: {outcome}")));
             if outcome["wrong"] != serde_json::json!([]) {
                 wrong.push(format!("seen during the run: {}", outcome["wrong"]));
@@ -391,7 +391,7 @@ fn examine(case: &Case, reference: &Reference, armed: &Armed) -> Vec<String> {
 }
 
 /// What is wrong with the report of a run that met an error or a panic.
-fn complaint(task: Task, armed: &Armed, outcome: &serde_json::Value) -> Option<String> {
+fn complaint((task, store): (Task, Store), armed: &Armed, outcome: &serde_json::Value) -> Option<String> {
     let step = armed.point.rsplit_once('.').map_or("", |(step, _)| step);
     let kind = match armed.fault {
         Fault::Panic => "internal",
@@ -412,9 +412,9 @@ fn complaint(task: Task, armed: &Armed, outcome: &serde_json::Value) -> Option<S
     if task == Task::Mend {
         // An answer is worth more than the record of it, which the next run completes.
         let harmless = step == "state.settle_call";
-        // What cannot be deleted now is deleted by the next run, and what could not be written when a source was built
+        // In a store outside, what cannot be deleted now is deleted by the next run, and what could not be written when a source was built
         // anew is written by the same repair, which compares the whole store after that.
-        if ["delete", "prepare", "upsert"].contains(&step) {
+        if store == Store::External && ["delete", "prepare", "upsert"].contains(&step) {
             return None;
         }
         let told = outcome["error"] != serde_json::Value::Null;
