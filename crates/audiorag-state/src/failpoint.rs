@@ -99,6 +99,8 @@ steps! {
     Delete = "delete",
     /// A commit of [`State::retire_stray`](crate::State::retire_stray).
     RetireStray = "state.retire_stray",
+    /// A commit of [`State::retire_unfinished`](crate::State::retire_unfinished).
+    RetireUnfinished = "state.retire_unfinished",
     /// A commit of the embedded vector store's delete.
     DeleteVectors = "state.delete_vectors",
     /// A commit of [`State::finish_retirement`](crate::State::finish_retirement).

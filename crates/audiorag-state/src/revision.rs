@@ -224,6 +224,32 @@ impl State {
             .await
     }
 
+    /// Retires the unfinished revisions of the lease's source, so that what they wrote to a store may be deleted
+    /// from it. Transcripts and vectors that were paid for stay cached, and whoever builds the source next uses them.
+    ///
+    /// # Errors
+    /// [`Cancelled`](audiorag_core::ErrorKind::Cancelled) when the lease was lost.
+    pub async fn retire_unfinished(&self, lease: &Lease) -> Result<()> {
+        self.db
+            .explain("retire unfinished revisions", async {
+                let tx = self.db.begin().await?;
+                fence(&tx, lease).await?;
+                let unfinished = entity::revision::Entity::find()
+                    .filter(entity::revision::Column::SourceId.eq(lease.source_id.as_str()))
+                    .filter(entity::revision::Column::State.eq(BUILDING))
+                    .all(&tx)
+                    .await?;
+                for row in &unfinished {
+                    retire(&tx, RevisionId(row.id)).await?;
+                }
+                if !unfinished.is_empty() {
+                    commit(tx, Step::RetireUnfinished).await?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
     /// Forgets a retired revision, its chunks and its parts, once its vectors are deleted. Doing it again is
     /// `Ok`; a revision that is live or being built is never touched.
     pub async fn finish_retirement(&self, retirement: &Retirement) -> Result<()> {

@@ -118,6 +118,8 @@ pub(crate) async fn run(audiorag: &AudioRag, run: Run, options: RepairOptions) -
     let now = complete(audiorag).await?;
     repair.rebuild(&now).await?;
     repair.store(&store, &complete(audiorag).await?).await?;
+    // Those that had to wait until now, and those that a store did not remove at first.
+    index::retire_everywhere(state, &store, None).await?;
     let left = complete(audiorag).await?;
     let same = |a: &Finding, b: &Finding| a.problem == b.problem && a.source == b.source;
     repair.report.mended = found
@@ -349,16 +351,13 @@ impl Repair<'_> {
     ) -> Result<Option<String>> {
         let state = &self.audiorag.state;
         let id = &lease.source_id;
-        let revisions = state.revisions_in_store(id).await?;
         let source = state.source(id).await?;
         let live = state.live_revision(id).await?;
         if crowded && !is_embedded(store) {
             // The store cannot name the revisions that it should not have, so everything of the source goes, and
-            // what belongs there comes back at once. An unfinished revision would lose what it wrote.
-            if revisions.iter().any(|revision| !revision.is_live) {
-                let reason = "an unfinished or replaced revision is in the store; index the source first";
-                return Ok(Some(reason.to_owned()));
-            }
+            // what belongs there comes back at once. An unfinished revision loses what it wrote, so it is not to be
+            // gone on with. The claim says that nobody is about to: a repair that was killed has left it.
+            state.retire_unfinished(lease).await?;
             if let Some(live) = &live {
                 store.prepare(&live.space).await?;
             }

@@ -12,7 +12,7 @@ use audiorag_core::Stage;
 use audiorag_core::capability::{Embedder as _, VectorStore};
 use audiorag_core::id::{RevisionId, SourceId};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -207,7 +207,7 @@ impl Case {
         report
     }
 
-    /// Takes one record out of the store.
+    /// Takes one record out of the store, and puts one into it for each source that nobody knows of.
     pub(crate) fn damage_the_store(&self) {
         let mut records = Vec::new();
         for space in std::fs::read_dir(self.folder.join("store")).unwrap() {
@@ -215,7 +215,18 @@ impl Case {
                 records.push(entry.unwrap().path());
             }
         }
-        std::fs::remove_file(records.iter().min().unwrap()).unwrap();
+        records.sort();
+        let mut sources = BTreeSet::new();
+        for record in &records {
+            let mut orphan: Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+            if sources.insert(orphan["source"].to_string()) {
+                let name = format!("orphan{}", sources.len());
+                orphan["id"] = name.as_str().into();
+                orphan["revision"] = 1_000_000.into();
+                std::fs::write(record.with_file_name(format!("{name}.json")), orphan.to_string()).unwrap();
+            }
+        }
+        std::fs::remove_file(&records[0]).unwrap();
     }
 
     async fn index(&self, audiorag: &AudioRag, observer: &dyn IndexObserver) -> Result<IndexReport> {

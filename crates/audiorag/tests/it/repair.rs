@@ -7,7 +7,7 @@ use audiorag::query::QueryOptions;
 use audiorag::settings::Key;
 use audiorag::state::{Claim, Finding, Owner, Problem};
 use audiorag_core::ErrorKind;
-use audiorag_core::capability::{Selector, VectorStore as _};
+use audiorag_core::capability::{Selector, VectorRecord, VectorStore as _};
 use audiorag_core::id::{ChunkId, RevisionId, SourceId};
 use audiorag_testkit::fake::{HashEmbedder, MemoryVectorStore};
 use audiorag_testkit::synth::Track;
@@ -394,6 +394,43 @@ async fn orphans_of_a_source_are_removed_and_those_of_strangers_are_told() {
     kept.push(stranger);
     kept.sort_by(|a, b| a.id.cmp(&b.id));
     assert_eq!(store.records(), kept);
+}
+
+/// As a repair leaves it that was killed while it built the source anew.
+#[tokio::test]
+async fn an_unfinished_revision_does_not_keep_orphans() {
+    let (place, store, audiorag) = outside().await;
+    let (whole, before) = (store.records(), paid(&place));
+    run(
+        &audiorag,
+        "CREATE TEMP TABLE left_over AS SELECT * FROM revision WHERE state = 'live';
+         UPDATE left_over SET id = id + 1000, state = 'building', config_hash = 'of other settings';
+         INSERT INTO revision SELECT * FROM left_over;",
+    )
+    .await;
+    let mut written = Vec::new();
+    for record in &whole {
+        let mut unfinished = record.clone();
+        unfinished.id = ChunkId::from_stored(format!("unfinished {}", record.id.as_str()));
+        unfinished.revision = RevisionId(record.revision.0 + 1000);
+        written.push(unfinished);
+    }
+    let mut orphan = whole[0].clone();
+    orphan.id = ChunkId::from_stored("orphan");
+    orphan.revision = RevisionId(77);
+    written.push(orphan);
+    store.upsert(written).await.unwrap();
+    let report = audiorag.repair(FREE).await.unwrap();
+    assert!(report.left.is_empty(), "{report:?}");
+    let of_source = |records: &[VectorRecord]| -> Vec<VectorRecord> {
+        let mine = records
+            .iter()
+            .filter(|record| record.source_id == whole[0].source_id);
+        mine.cloned().collect()
+    };
+    assert_eq!(of_source(&store.records()), of_source(&whole));
+    assert_eq!(paid(&place), before);
+    assert!(!problems(&audiorag).await.contains(&Problem::OrphanVectors));
 }
 
 #[tokio::test]
