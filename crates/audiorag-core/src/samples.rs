@@ -94,12 +94,13 @@ impl From<&[f32]> for Samples {
 pub struct Wav(Arc<Vec<u8>>);
 
 impl Wav {
-    /// Makes a file of samples in −1 to 1; what is outside is clipped.
-    pub fn encode(samples: &[f32]) -> Self {
-        let data = samples.len() * 2;
-        let mut out = Vec::with_capacity(HEADER + data);
+    /// What stands before `count` samples in such a file: 44 bytes. Whoever writes a file piece by piece writes them
+    /// again when the number is known; one of more than 4 GiB says that it is as long as can be said.
+    pub fn header(count: usize) -> Vec<u8> {
+        let data = u32::try_from(count).unwrap_or(u32::MAX).saturating_mul(2);
+        let mut out = Vec::with_capacity(HEADER);
         out.extend_from_slice(b"RIFF");
-        out.extend_from_slice(&((HEADER - 8 + data) as u32).to_le_bytes());
+        out.extend_from_slice(&data.saturating_add(HEADER as u32 - 8).to_le_bytes());
         out.extend_from_slice(b"WAVEfmt ");
         out.extend_from_slice(&16u32.to_le_bytes());
         // PCM, one channel.
@@ -111,7 +112,15 @@ impl Wav {
         out.extend_from_slice(&2u16.to_le_bytes());
         out.extend_from_slice(&16u16.to_le_bytes());
         out.extend_from_slice(b"data");
-        out.extend_from_slice(&(data as u32).to_le_bytes());
+        out.extend_from_slice(&data.to_le_bytes());
+        out
+    }
+
+    /// Makes a file of samples in −1 to 1; what is outside is clipped.
+    pub fn encode(samples: &[f32]) -> Self {
+        let data = samples.len() * 2;
+        let mut out = Vec::with_capacity(HEADER + data);
+        out.extend_from_slice(&Self::header(samples.len()));
         out.resize(HEADER + data, 0);
         let (_, body) = out.split_at_mut(HEADER);
         for (place, sample) in body.as_chunks_mut::<2>().0.iter_mut().zip(samples) {

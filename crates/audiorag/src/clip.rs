@@ -9,6 +9,7 @@ use crate::index::blocking;
 use crate::workdir::WorkDir;
 use audiorag_audio::{DecodeOptions, SampleReader};
 use audiorag_core::model::SAMPLE_RATE;
+use audiorag_core::samples::Wav;
 use audiorag_core::{Error, Locator, Result, Span};
 use audiorag_state::SourceRecord;
 use std::ffi::OsString;
@@ -19,8 +20,6 @@ use std::process::{ChildStdin, Command, Stdio};
 
 /// The longest clip, in milliseconds: a WAV file holds no more than 4 GiB, and nobody needs half of that.
 const LONGEST: u64 = 12 * 3_600_000;
-/// What a WAV file has before its first sample, in bytes.
-const HEADER: u32 = 44;
 
 /// What a clip is written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,10 +202,10 @@ impl Job {
     fn cut(&self) -> Result<()> {
         let unwritable = |error| unwritable(&self.output, error);
         let mut file = BufWriter::new(File::create(&self.partial).map_err(unwritable)?);
-        file.write_all(&header(0)).map_err(unwritable)?;
+        file.write_all(&Wav::header(0)).map_err(unwritable)?;
         let count = self.hear(&mut file)?.map_err(unwritable)?;
         file.seek(SeekFrom::Start(0)).map_err(unwritable)?;
-        file.write_all(&header(count)).map_err(unwritable)?;
+        file.write_all(&Wav::header(count)).map_err(unwritable)?;
         file.into_inner()
             .map_err(|error| unwritable(error.into_error()))?
             .sync_all()
@@ -215,13 +214,13 @@ impl Job {
 
     /// Decodes up to the end of the span, and writes the samples in it as numbers of 16 bits. Returns how many there
     /// are, or why `out` takes no more.
-    fn hear(&self, out: &mut impl Write) -> Result<io::Result<u32>> {
+    fn hear(&self, out: &mut impl Write) -> Result<io::Result<usize>> {
         let (start, end) = (
             self.span.start().to_samples(SAMPLE_RATE),
             self.span.end().to_samples(SAMPLE_RATE),
         );
         let mut reader = SampleReader::open_with(&self.input, &self.decode)?;
-        let (mut position, mut count) = (0u64, 0u32);
+        let (mut position, mut count) = (0u64, 0usize);
         while position < end
             && let Some(block) = reader.next_block()?
         {
@@ -287,7 +286,7 @@ impl Job {
     }
 
     /// All samples for the input of ffmpeg, which is closed afterwards.
-    fn feed(&self, input: Option<ChildStdin>) -> Result<io::Result<u32>> {
+    fn feed(&self, input: Option<ChildStdin>) -> Result<io::Result<usize>> {
         match input {
             Some(input) => self.hear(&mut BufWriter::new(input)),
             None => Ok(Err(io::ErrorKind::BrokenPipe.into())),
@@ -312,25 +311,4 @@ fn unwritable(path: &Path, error: io::Error) -> Error {
     Error::state(format!("cannot write {}", path.display()))
         .with_cause(error)
         .with_hint("choose another place with -o")
-}
-
-/// What stands before `count` mono samples of 16 bits in a WAV file.
-fn header(count: u32) -> Vec<u8> {
-    let data = count.saturating_mul(2);
-    let mut out = Vec::with_capacity(HEADER as usize);
-    out.extend_from_slice(b"RIFF");
-    out.extend_from_slice(&data.saturating_add(HEADER - 8).to_le_bytes());
-    out.extend_from_slice(b"WAVEfmt ");
-    out.extend_from_slice(&16u32.to_le_bytes());
-    // PCM, one channel.
-    out.extend_from_slice(&1u16.to_le_bytes());
-    out.extend_from_slice(&1u16.to_le_bytes());
-    out.extend_from_slice(&SAMPLE_RATE.to_le_bytes());
-    out.extend_from_slice(&(SAMPLE_RATE * 2).to_le_bytes());
-    // Bytes and bits of a sample.
-    out.extend_from_slice(&2u16.to_le_bytes());
-    out.extend_from_slice(&16u16.to_le_bytes());
-    out.extend_from_slice(b"data");
-    out.extend_from_slice(&data.to_le_bytes());
-    out
 }
