@@ -4,7 +4,6 @@
 //! in `target/bench`. Times depend on the machine: compare ratios, or runs of the same machine. `--all` runs those
 //! that have a target and ends with one table of figure, target and verdict.
 
-mod anchors;
 mod audio;
 mod chart;
 mod cold_search;
@@ -24,7 +23,7 @@ mod vendor;
 mod words;
 
 use crate::workspace::{self, Workspace};
-use crate::{demo, models, process};
+use crate::{demo, models, process, python};
 use anyhow::{Context, Result, bail};
 use report::{Report, Row};
 use serde_json::{Value, json};
@@ -92,6 +91,11 @@ impl Bench {
     /// The folder of everything that is built.
     fn target(&self) -> &Path {
         self.results.parent().unwrap_or(&self.results)
+    }
+
+    /// The Python of an environment with `packages`, which something here is compared with.
+    fn anchor(&self, name: &str, packages: &[&str]) -> Result<PathBuf> {
+        python::environment(&self.target().join("anchors").join(name), packages)
     }
 
     /// Leaves the numbers where the next tool finds them.

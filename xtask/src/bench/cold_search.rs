@@ -1,8 +1,8 @@
 //! How long a command takes from the start of the process to its end: a search to its hits, and the help.
 
+use super::Bench;
 use super::measure::{Run, measure, median};
 use super::report::{Report, Row, Target};
-use super::{Bench, anchors};
 use crate::{demo, process};
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ impl<'a> Start<'a> {
 /// Indexes the sample speech once, then searches it in fresh processes. Half a minute once the anchor is installed.
 pub(super) fn run(bench: &Bench) -> Result<Report> {
     let rounds = if bench.quick { 3 } else { 21 };
-    let chroma = anchors::python(bench.target(), "chroma", ANCHOR)?;
+    let chroma = bench.anchor("chroma", ANCHOR)?;
     measure(bench.audiorag("search", &["index"]).args(demo::SPEECH))?;
 
     process::headline(&format!("cold-search: {rounds} rounds, taken in turns"));

@@ -5,7 +5,7 @@
 
 use super::measure::{Run, median};
 use super::report::{Report, Row, Target};
-use super::{Bench, anchors, audio, machine, path_text};
+use super::{Bench, audio, machine, path_text};
 use crate::process;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ const OTHER_CHUNKS: &str = "20";
 /// transcripts stored. About ten minutes on two cores; one with `--quick`, on ten minutes of speech.
 pub(super) fn run(bench: &Bench) -> Result<Report> {
     let (length, rounds) = if bench.quick { (600, 1) } else { (3600, 2) };
-    let python = anchors::python(bench.target(), "moonshine", &[ANCHOR])?;
+    let python = bench.anchor("moonshine", &[ANCHOR])?;
     let script = bench.folder.join("moonshine.py");
     std::fs::write(&script, SCRIPT)?;
     let reading = super::reading(bench)?;

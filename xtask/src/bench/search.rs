@@ -9,7 +9,7 @@ mod answers;
 use super::chart::Chart;
 use super::measure::median;
 use super::report::{Report, Row, Target};
-use super::{Bench, anchors, path_text};
+use super::{Bench, path_text};
 use crate::{models, process};
 use answers::{Answers, Server, number, numbers};
 use anyhow::{Context, Result};
@@ -121,7 +121,7 @@ impl<'a> Tools<'a> {
         Ok(Self {
             bench,
             ours: release.join("examples/search"),
-            python: anchors::python(bench.target(), "chroma", &[CHROMA, "numpy"])?,
+            python: bench.anchor("chroma", &[CHROMA, "numpy"])?,
             script,
             folder,
         })
