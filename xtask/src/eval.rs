@@ -2,7 +2,8 @@
 //!
 //! The texts and questions of `tests/eval` are spoken, indexed once, and asked with each variant of [`VARIANTS`].
 //! Everything it makes lies in `target/eval`. Transcripts are made once and shared by all variants, an index by those
-//! that only ask otherwise, and an embedding by all that cut the same text.
+//! that only ask otherwise, and an embedding by all that cut the same text. Variants are asked side by side: what they
+//! find does not hang on time, and how long it takes is what `cargo xtask bench` measures.
 
 mod documents;
 mod halves;
@@ -18,7 +19,9 @@ use serde_json::{Value, json};
 use set::Set;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
+use std::{fs, thread};
 
 /// One way to index and to ask.
 struct Variant {
@@ -269,10 +272,10 @@ impl Evaluation {
     fn run(&self, variants: &[&Variant]) -> Result<Vec<PathBuf>> {
         let begun = Instant::now();
         if self.folder.exists() {
-            std::fs::remove_dir_all(&self.folder)
+            fs::remove_dir_all(&self.folder)
                 .with_context(|| format!("cannot remove {}", self.folder.display()))?;
         }
-        std::fs::create_dir_all(&self.folder)?;
+        fs::create_dir_all(&self.folder)?;
         process::headline("transcribing, once for all variants");
         let first = self.folder.join("default.db");
         process::run(
@@ -281,31 +284,64 @@ impl Evaluation {
                 .args(&self.set.recordings),
         )?;
         println!("took {:.0} s", begun.elapsed().as_secs_f64());
-        let mut reports = Vec::with_capacity(variants.len());
+        let mut asked = Vec::with_capacity(variants.len());
         for (number, variant) in variants.iter().enumerate() {
-            process::headline(&format!("{}: {}", variant.label, variant.about));
             let begun = Instant::now();
             let database = self.database(&first, variant)?;
-            let indexed = begun.elapsed().as_secs_f64();
-            let report = self.folder.join(format!("{:02}.json", number + 1));
-            let settings = [variant.index, variant.ask].concat();
-            let mut command = self.audiorag(&database, &settings);
-            command.arg("eval").arg(&self.set.questions);
-            command.arg("--references").arg(&self.set.references);
-            command.args(["--json", "--label", variant.label]);
-            if variant.baseline {
-                command.arg("--baseline");
-            }
-            println!("$ {}", process::describe(&command));
-            std::fs::write(&report, process::capture(&mut command)?)?;
             println!(
-                "took {:.0} s, {indexed:.0} of them to index",
+                "{}: {:.0} s to index",
+                variant.label,
                 begun.elapsed().as_secs_f64()
             );
-            reports.push(report);
+            asked.push((
+                *variant,
+                database,
+                self.folder.join(format!("{:02}.json", number + 1)),
+            ));
         }
+        process::headline("asking, as many variants side by side as there are processors");
+        let next = AtomicUsize::new(0);
+        let workers = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        thread::scope(|scope| -> Result<()> {
+            let work = || -> Result<()> {
+                while let Some((variant, database, report)) = asked.get(next.fetch_add(1, Ordering::Relaxed))
+                {
+                    self.ask(variant, database, report)?;
+                }
+                Ok(())
+            };
+            let running: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+            for worker in running {
+                worker
+                    .join()
+                    .unwrap_or_else(|_| bail!("a variant could not be asked"))?;
+            }
+            Ok(())
+        })?;
         println!("\nall took {:.0} s", begun.elapsed().as_secs_f64());
-        Ok(reports)
+        Ok(asked.into_iter().map(|(_, _, report)| report).collect())
+    }
+
+    /// Asks all questions of a variant's index.
+    fn ask(&self, variant: &Variant, database: &Path, report: &Path) -> Result<()> {
+        let begun = Instant::now();
+        let settings = [variant.index, variant.ask].concat();
+        let mut command = self.audiorag(database, &settings);
+        command.arg("eval").arg(&self.set.questions);
+        command.arg("--references").arg(&self.set.references);
+        command.args(["--json", "--label", variant.label]);
+        if variant.baseline {
+            command.arg("--baseline");
+        }
+        fs::write(report, process::capture(&mut command)?)?;
+        println!(
+            "{}: {}; {:.0} s\n$ {}",
+            variant.label,
+            variant.about,
+            begun.elapsed().as_secs_f64(),
+            process::describe(&command)
+        );
+        Ok(())
     }
 
     /// The index of a variant, made of the transcripts and embeddings of the first.
@@ -330,7 +366,7 @@ impl Evaluation {
             let with_suffix = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
             let (from, to) = (with_suffix(first), with_suffix(&path));
             if from.exists() {
-                std::fs::copy(&from, to).with_context(|| format!("cannot copy {}", from.display()))?;
+                fs::copy(&from, to).with_context(|| format!("cannot copy {}", from.display()))?;
             }
         }
         if variant.titles {
@@ -377,7 +413,7 @@ impl Evaluation {
     fn summary(&self, variants: &[&Variant], reports: &[PathBuf]) -> Result<Value> {
         let mut rows = Vec::new();
         for ((variant, path), figures) in variants.iter().zip(reports).zip(self.figures(reports)?) {
-            let report: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+            let report: Value = serde_json::from_str(&fs::read_to_string(path)?)?;
             let mut row = json!({
                 "label": variant.label,
                 "about": variant.about,
@@ -403,7 +439,7 @@ impl Evaluation {
             "held_out_half": half(Half::HeldOut)?,
         });
         let path = self.folder.join("eval.json");
-        std::fs::write(&path, format!("{summary:#}\n"))?;
+        fs::write(&path, format!("{summary:#}\n"))?;
         println!("\nsaved {} and eval.svg beside it", path.display());
         Ok(summary)
     }
