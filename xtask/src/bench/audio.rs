@@ -120,19 +120,7 @@ pub(super) fn write_shuffled(path: &Path, reading: &Wav, length: Duration) -> Re
     let total = (length.as_secs_f64() * f64::from(reading.rate)) as usize;
     let mut phrases = phrases(reading);
     ensure!(!phrases.is_empty(), "there is nothing to read");
-    let mut samples = Vec::with_capacity(total);
-    let mut random = 1_u64;
-    while samples.len() < total {
-        for place in (1..phrases.len()).rev() {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            phrases.swap(place, (random >> 33) as usize % (place + 1));
-        }
-        for phrase in &phrases {
-            samples.extend_from_slice(phrase);
-        }
-    }
-    samples.truncate(total);
-    let bytes = samples.len() as u64 * 2;
+    let bytes = total as u64 * 2;
     ensure!(
         u32::try_from(bytes + HEADER).is_ok(),
         "a WAV file cannot hold that much"
@@ -140,8 +128,19 @@ pub(super) fn write_shuffled(path: &Path, reading: &Wav, length: Duration) -> Re
     let mut file =
         BufWriter::new(File::create(path).with_context(|| format!("cannot write {}", path.display()))?);
     file.write_all(&header(reading.rate, bytes))?;
-    for sample in samples {
-        file.write_all(&sample.to_le_bytes())?;
+    // Written as it comes: what this process holds at its most is counted as its children's.
+    let (mut left, mut random) = (total, 1_u64);
+    while left > 0 {
+        for place in (1..phrases.len()).rev() {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            phrases.swap(place, (random >> 33) as usize % (place + 1));
+        }
+        for phrase in &phrases {
+            for sample in phrase.iter().take(left) {
+                file.write_all(&sample.to_le_bytes())?;
+            }
+            left = left.saturating_sub(phrase.len());
+        }
     }
     file.flush()?;
     Ok(())

@@ -23,7 +23,8 @@ pub(super) fn run(bench: &Bench) -> Result<Report> {
         for length in lengths {
             let file = bench.folder.join(format!("{length}.wav"));
             if !file.exists() {
-                audio::write_repeated(&file, &reading, Duration::from_secs(length), reading.duration())?;
+                // No part is like another, so that each has to be sent.
+                audio::write_shuffled(&file, &reading, Duration::from_secs(length))?;
             }
             let vendor = StandIn::start(Latency::KNOWN, None)?;
             let database = format!("{}-{length}", in_flight.unwrap_or_default());
