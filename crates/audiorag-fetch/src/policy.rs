@@ -324,6 +324,8 @@ mod tests {
     ];
     const NOT_LISTED: &[&str] = &["http://192.168.2.7/", "http://127.0.0.1/", "http://[fd00:2::5]/"];
 
+    /// Table: judged | over 90 spellings of inner addresses (octal, hexadecimal, one number, full-width, IPv4 in
+    /// IPv6, 6to4, NAT64, metadata), schemes and passwords | refused before anything is sent
     #[test]
     fn no_spelling_of_an_inner_address_passes() {
         let policy = WebPolicy::default();
@@ -354,6 +356,7 @@ mod tests {
         }
     }
 
+    /// Table: judged | the list of private hosts | opens what it names and nothing else
     #[test]
     fn the_list_opens_what_it_names_and_nothing_else() {
         let policy = allowing(LIST);
@@ -375,6 +378,7 @@ mod tests {
         assert!(all.check("http://[fd00::1]/").is_err());
     }
 
+    /// Table: judged | the list of private hosts
     #[test]
     fn entries_that_mean_nothing_are_refused() {
         for wrong in [
