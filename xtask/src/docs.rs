@@ -1,6 +1,7 @@
 //! Documentation that is generated from the code, and files that record what must not change.
 //!
-//! That the pages are up to date is a test of the crate that makes them; this writes them anew.
+//! That the pages are up to date is a test of the crate that makes them, and of the tables of tests a rule of `tidy`; this
+//! writes them anew.
 
 use crate::workspace::{self, Workspace};
 use crate::{process, test, tidy};
@@ -12,9 +13,10 @@ const PAGES: &[(&str, [&str; 2])] = &[
     ("docs/providers.md", ["config", "providers"]),
 ];
 
-/// Writes generated pages and records new migrations.
+/// Writes generated pages and tables and records new migrations.
 pub(crate) fn bless(unreleased: bool) -> Result<()> {
     tidy::record_migrations(unreleased)?;
+    tidy::write_tables()?;
     test::build()?;
     let workspace = Workspace::load()?;
     for (name, command) in PAGES {

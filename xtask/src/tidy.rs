@@ -8,12 +8,14 @@ mod files;
 mod migrations;
 mod secrets;
 mod source;
+mod tables;
 
 use crate::process::{self, Findings};
 use crate::workspace;
 use anyhow::{Context, Result};
 
 pub(crate) use migrations::record as record_migrations;
+pub(crate) use tables::write as write_tables;
 
 /// One file of the tree.
 struct File {
@@ -60,6 +62,7 @@ pub(crate) fn check() -> Result<Findings> {
     findings.extend(documents::architecture(&tree));
     findings.extend(documents::commands(&tree));
     findings.extend(documents::named_tests(&tree));
+    findings.extend(tables::check(&tree));
     findings.extend(migrations::check(&tree)?);
     Ok(findings)
 }

@@ -109,14 +109,14 @@ pub(crate) fn open(path: &Path, options: &DecodeOptions, stage: Stage) -> Result
         name,
     } = file::open(path, &options.limits, stage)?;
     check_content(&file, &name)?;
-    if let Some(objection) = caf::objection(&file) {
-        return Err(name.input(objection).with_hint(format!(
+    let shown = caf::look(&file).map_err(|objection| {
+        name.input(objection).with_hint(format!(
             "copy or download it again; if it plays elsewhere, {CONVERT}"
-        )));
-    }
+        ))
+    })?;
     let edits = edit::of_tracks(&file);
     let is_cut_off = cutoff::is_cut_off(&file);
-    let ending = ending::complaint(&file);
+    let mut ending = ending::complaint(&file);
     let (chapters, patch) = chapters::of_file(&file);
     let mut patches = hidden::of_file(&file);
     patches.extend(patch);
@@ -128,10 +128,15 @@ pub(crate) fn open(path: &Path, options: &DecodeOptions, stage: Stage) -> Result
     // A file that is cut off is read as a stream, which promises no length. So is Ogg without the end of its last page:
     // Symphonia looks for that page before it gives out the first.
     let is_stream = is_cut_off || ending == Some(ending::WITHIN_PAGE);
-    let length = (!is_stream).then_some(metadata.len());
+    let mut length = (!is_stream).then_some(metadata.len());
+    let mut stated = None;
+    if let Some(shown) = shown {
+        (length, stated, ending) = (Some(shown.end), shown.stated, shown.complaint);
+        patches.extend(shown.patch);
+    }
     let source = Watched::new(file, patience.clone(), length, patches);
     let opened = guarded(&name, "reading the headers", || {
-        open_container(source, &edits, &name, options)
+        open_container(source, &edits, stated, &name, options)
     })?;
     drop(counting);
     opened
@@ -189,9 +194,11 @@ fn check_content(file: &File, name: &FileName) -> Result<()> {
     }
 }
 
+/// `stated`: the length in nanoseconds that the file states and Symphonia does not see.
 fn open_container(
     source: Watched<File>,
     edits: &[(u32, Edit)],
+    stated: Option<u64>,
     name: &FileName,
     options: &DecodeOptions,
 ) -> Result<Opened> {
@@ -231,7 +238,7 @@ fn open_container(
         .iter()
         .find(|(id, _)| media.container == "mp4" && *id == track.id)
         .map_or_else(Edit::default, |(_, edit)| *edit);
-    let mut announced = announced(&track, &*reader, &parameters);
+    let mut announced = stated.or_else(|| announced(&track, &*reader, &parameters));
     if edit.skip == 0 {
         edit.skip = opus::nanos_before_start(&parameters);
         // Other containers announce the length with what is skipped.

@@ -133,7 +133,7 @@ pub(crate) struct Watched<F> {
 }
 
 impl<F> Watched<F> {
-    /// `length` of `None`: a stream that does not say where it ends and is read from start to end.
+    /// No more than `length` is read; `None`: a stream that does not say where it ends and is read from start to end.
     /// The file stands at its start.
     pub(crate) fn new(file: F, patience: Patience, length: Option<u64>, patches: Vec<Patch>) -> Self {
         Self {
@@ -170,7 +170,11 @@ impl<F> Watched<F> {
 impl<F: Read> Read for Watched<F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.check()?;
-        let count = self.file.read(buffer)?;
+        let left = self
+            .length
+            .map_or(u64::MAX, |length| length.saturating_sub(self.position));
+        let most = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let count = self.file.read(buffer.get_mut(..most).unwrap_or_default())?;
         self.patience.took(count);
         if let Some(read) = buffer.get_mut(..count) {
             for patch in &self.patches {

@@ -241,8 +241,8 @@ fn cut_off_files_are_refused_or_reported() {
                     );
                 }
                 Err(error) => {
-                    // An index at the end is lost; of CAF, Symphonia wants the end before it gives out the rest.
-                    let needs_end = [".m4a", ".mp4", ".caf"].iter().any(|kind| name.ends_with(kind));
+                    // An index at the end is lost.
+                    let needs_end = [".m4a", ".mp4"].iter().any(|kind| name.ends_with(kind));
                     // The headers of Vorbis alone are more than a tenth of so short a file.
                     let in_headers = is_open && percent == 10;
                     assert!(
@@ -360,6 +360,26 @@ fn numbers_that_ask_for_memory_are_refused_before_it_is_given() {
         let (_directory, path) = file("talk.caf", &content);
         let error = refusal(&path);
         assert!(error.message().contains("impossible size"), "{error}");
+    }
+}
+
+/// Sizes of the sound that nobody has written, and sound that is not there.
+#[test]
+fn hostile_sizes_of_the_sound_of_caf_files_are_refused() {
+    let seed = std::fs::read(fixture("seeds/alaw.caf")).unwrap();
+    let sound = seed.windows(4).position(|name| name == b"data").unwrap();
+    for size in [-2, i64::MIN, 0, 3, 1 << 40, i64::MAX] {
+        for left in [sound + 12, sound + 15, sound + 16, sound + 20, seed.len()] {
+            let mut content = seed.get(..left).unwrap().to_vec();
+            content
+                .get_mut(sound + 4..sound + 12)
+                .unwrap()
+                .copy_from_slice(&i64::to_be_bytes(size));
+            let (_directory, path) = file("talk.caf", &content);
+            let error = samples(&path).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Input, "{size}, {left}: {error}");
+            assert!(error.hint().is_some(), "{error}");
+        }
     }
 }
 

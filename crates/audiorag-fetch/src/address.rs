@@ -142,6 +142,8 @@ mod tests {
         }
     }
 
+    /// Table: judged | over 90 spellings of inner addresses (octal, hexadecimal, one number, full-width, IPv4 in
+    /// IPv6, 6to4, NAT64, metadata), schemes and passwords
     #[test]
     fn networks_end_where_they_end() {
         for (inside, what) in [
@@ -169,6 +171,8 @@ mod tests {
     }
 
     proptest! {
+        /// Table: judged | over 90 spellings of inner addresses (octal, hexadecimal, one number, full-width, IPv4 in
+        /// IPv6, 6to4, NAT64, metadata), schemes and passwords
         #[test]
         fn an_ipv4_address_is_judged_alike_in_every_dress(bits: u32) {
             let v4 = Ipv4Addr::from_bits(bits);

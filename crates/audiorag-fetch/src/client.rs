@@ -325,6 +325,8 @@ mod tests {
         format!("http://name.test:{}/?token=canary", server.address().port())
     }
 
+    /// Table: judged | a name that is public first and private then (rebinding) | what was judged is what is
+    /// connected to
     #[tokio::test]
     async fn a_name_that_is_public_first_and_private_then_is_refused_then() {
         let server = Server::answering(|_, _| {
@@ -352,6 +354,7 @@ mod tests {
         assert_eq!(server.requests().len(), 1);
     }
 
+    /// Table: judged | a name at an inner address | refused; of several addresses only the public ones are used
     #[tokio::test]
     async fn of_several_addresses_only_the_good_ones_are_used() {
         let server = Server::answering(|_, _| Reply::status(200).with_body("<p>")).await;
@@ -384,6 +387,7 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Unavailable);
     }
 
+    /// Table: judged | a redirect inside, to another scheme, to a name inside
     #[tokio::test]
     async fn a_redirect_to_a_name_is_judged_like_any_other() {
         let server =
@@ -399,6 +403,7 @@ mod tests {
         );
     }
 
+    /// Table: judged | a name at an inner address
     #[tokio::test]
     async fn the_systems_own_names_for_this_machine_are_refused() {
         let client = WebClient::new(WebPolicy::default()).unwrap();

@@ -102,6 +102,7 @@ mod tests {
         file_name(&headers, &Url::parse(url).unwrap())
     }
 
+    /// Table: downloads | a good server
     #[test]
     fn names_are_found_and_are_never_paths() {
         let table = [

@@ -289,6 +289,7 @@ mod tests {
     use super::*;
     use audiorag_core::ErrorKind;
 
+    /// Table: downloads | disk full, no folder, a link in the place of the file | named, with what helps
     #[tokio::test]
     async fn a_full_disk_is_named_with_what_helps() {
         let file = OpenOptions::new().write(true).open("/dev/full").unwrap();

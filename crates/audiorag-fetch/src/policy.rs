@@ -185,6 +185,7 @@ impl FromStr for AllowedHost {
 mod tests {
     use super::*;
     use audiorag_core::ErrorKind;
+    use std::path::{Path, PathBuf};
 
     /// Ways to write a URL that leads to this machine, to its network or to a cloud's credentials.
     const HOSTILE: &[&str] = &[
@@ -301,6 +302,30 @@ mod tests {
         "",
     ];
 
+    const ORDINARY: &[&str] = &[
+        "https://example.com/a.mp3",
+        "http://example.com:8080/feed?token=1#t=2",
+        "https://1.1.1.1/",
+        "https://[2606:4700:4700::1111]/",
+        "https://b\u{fc}cher.example/",
+        "https://127.0.0.1.example.com/",
+        // What looks like another host to some readers is a path to the one reader there is here.
+        "http://example.com\\@127.0.0.1/",
+    ];
+
+    const LIST: &[&str] = &["192.168.1.0/24", "NAS.local", "::1", "fd00:1::/32"];
+    /// What that list opens.
+    const LISTED: &[&str] = &[
+        "http://192.168.1.7/",
+        "http://[::ffff:192.168.1.7]/",
+        "http://3232235783/",
+        "http://[::1]:8080/",
+        "http://[fd00:1::5]/",
+    ];
+    const NOT_LISTED: &[&str] = &["http://192.168.2.7/", "http://127.0.0.1/", "http://[fd00:2::5]/"];
+
+    /// Table: judged | over 90 spellings of inner addresses (octal, hexadecimal, one number, full-width, IPv4 in
+    /// IPv6, 6to4, NAT64, metadata), schemes and passwords | refused before anything is sent
     #[test]
     fn no_spelling_of_an_inner_address_passes() {
         let policy = WebPolicy::default();
@@ -317,17 +342,9 @@ mod tests {
     #[test]
     fn ordinary_urls_pass() {
         let policy = WebPolicy::default();
-        for url in [
-            "https://example.com/a.mp3",
-            "http://example.com:8080/feed?token=1#t=2",
-            "https://1.1.1.1/",
-            "https://[2606:4700:4700::1111]/",
-            "https://b\u{fc}cher.example/",
-            "https://127.0.0.1.example.com/",
-        ] {
+        for url in ORDINARY {
             assert!(policy.check(url).is_ok(), "{url}");
         }
-        // What looks like another host to some readers is a path to the one reader there is here.
         let url = policy.check("http://example.com\\@127.0.0.1/").unwrap();
         assert_eq!(url.host_str(), Some("example.com"));
     }
@@ -339,19 +356,14 @@ mod tests {
         }
     }
 
+    /// Table: judged | the list of private hosts | opens what it names and nothing else
     #[test]
     fn the_list_opens_what_it_names_and_nothing_else() {
-        let policy = allowing(&["192.168.1.0/24", "NAS.local", "::1", "fd00:1::/32"]);
-        for open in [
-            "http://192.168.1.7/",
-            "http://[::ffff:192.168.1.7]/",
-            "http://3232235783/",
-            "http://[::1]:8080/",
-            "http://[fd00:1::5]/",
-        ] {
+        let policy = allowing(LIST);
+        for open in LISTED {
             assert!(policy.check(open).is_ok(), "{open}");
         }
-        for closed in ["http://192.168.2.7/", "http://127.0.0.1/", "http://[fd00:2::5]/"] {
+        for closed in NOT_LISTED {
             assert!(policy.check(closed).is_err(), "{closed}");
         }
         let inner: IpAddr = "10.0.0.1".parse().unwrap();
@@ -366,6 +378,7 @@ mod tests {
         assert!(all.check("http://[fd00::1]/").is_err());
     }
 
+    /// Table: judged | the list of private hosts
     #[test]
     fn entries_that_mean_nothing_are_refused() {
         for wrong in [
@@ -382,5 +395,80 @@ mod tests {
             let error = wrong.parse::<AllowedHost>().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config, "{wrong}");
         }
+    }
+
+    /// What becomes of a URL, in the words of the refusal, but the same ones for every address and scheme.
+    fn fate(policy: &WebPolicy, url: &str) -> String {
+        let Err(error) = policy.check(url) else {
+            return "asked for".to_owned();
+        };
+        let message = error.message();
+        let what = match message.split_once(", and only the public internet") {
+            Some((address, _)) => address.split_once(" is ").map_or(address, |(_, what)| what),
+            None if message.starts_with("URLs of the scheme ") => "URLs of its scheme are not fetched",
+            None => message,
+        };
+        format!("refused: {what}")
+    }
+
+    /// The table of docs/sources.md.
+    fn table() -> String {
+        let (strict, listed) = (WebPolicy::default(), allowing(LIST));
+        let mut rows: Vec<(String, Vec<String>)> = Vec::new();
+        let mut add = |fate: String, url: &str| {
+            let url = match url {
+                "" => "(nothing)".to_owned(),
+                url => format!("`{}`", url.replace('\n', "\\n").replace('\t', "\\t")),
+            };
+            match rows.iter_mut().find(|(known, _)| *known == fate) {
+                Some((_, urls)) => urls.push(url),
+                None => rows.push((fate, vec![url])),
+            }
+        };
+        for url in HOSTILE.iter().chain(ORDINARY) {
+            add(fate(&strict, url), url);
+        }
+        for url in LISTED.iter().chain(NOT_LISTED) {
+            let list = LIST.join("`, `");
+            add(format!("with `{list}` on the list, {}", fate(&listed, url)), url);
+        }
+        let count: usize = rows.iter().map(|(_, urls)| urls.len()).sum();
+        let rows: Vec<String> = rows
+            .into_iter()
+            .map(|(fate, urls)| format!("| {fate} | {} |\n", urls.join(", ")))
+            .collect();
+        format!(
+            "<details>\n<summary>What becomes of each of {count} URLs</summary>\n\n\
+             | what becomes of it | URLs |\n| --- | --- |\n{}\n</details>\n",
+            rows.concat()
+        )
+    }
+
+    /// The page with the table in its place.
+    fn page() -> (PathBuf, String, String) {
+        const START: &str = "<!-- spellings -->\n";
+        const END: &str = "<!-- end of spellings -->";
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/sources.md");
+        let old = std::fs::read_to_string(&path).unwrap();
+        let (before, rest) = old.split_once(START).unwrap();
+        let (_, after) = rest.split_once(END).unwrap();
+        let new = format!("{before}{START}{}{END}{after}", table());
+        (path, old, new)
+    }
+
+    #[test]
+    fn the_page_has_the_table_of_what_is_tested() {
+        let (_, old, new) = page();
+        assert!(
+            old == new,
+            "docs/sources.md is out of date: cargo test -p audiorag-fetch --lib write -- --ignored"
+        );
+    }
+
+    #[test]
+    #[ignore = "writes the table into docs/sources.md"]
+    fn write_the_page() {
+        let (path, _, new) = page();
+        std::fs::write(path, new).unwrap();
     }
 }

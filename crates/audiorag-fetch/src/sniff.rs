@@ -119,6 +119,7 @@ fn first_element(mut text: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
+    /// Table: downloads | a URL without an ending
     #[test]
     fn bytes_decide_and_types_are_hints() {
         let table: &[(&[u8], Option<&str>, Kind)] = &[

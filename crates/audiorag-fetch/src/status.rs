@@ -128,6 +128,7 @@ mod tests {
         status_error(&url, StatusCode::from_u16(status).unwrap(), &headers, now)
     }
 
+    /// Table: downloads | 401, 403, 404, 410, an empty body
     #[test]
     fn no_status_of_one_server_stops_the_others() {
         for status in 300..600 {

@@ -41,6 +41,7 @@ fn urls(feed: &Feed) -> Vec<&str> {
         .collect()
 }
 
+/// Table: feeds | a complete feed | title, date, notes as text, length, author, transcripts, chapters
 #[test]
 fn a_podcast_feed_is_read_with_everything_that_is_used() {
     let feed = read(rss(r#"
@@ -104,6 +105,7 @@ fn a_podcast_feed_is_read_with_everything_that_is_used() {
     );
 }
 
+/// Table: feeds | other formats and versions | the same
 #[test]
 fn other_formats_give_the_same() {
     let atom = r#"<?xml version="1.0"?><feed xmlns="http://www.w3.org/2005/Atom" xml:base="https://cdn.example/x/">
@@ -154,6 +156,8 @@ fn other_formats_give_the_same() {
     }
 }
 
+/// Table: feeds | no GUID, one GUID for several recordings, the same item twice | the URL of the recording stands in;
+/// repetitions are counted
 #[test]
 fn every_episode_has_an_identity_of_its_own() {
     let feed = read(rss(&[
@@ -183,6 +187,8 @@ fn every_episode_has_an_identity_of_its_own() {
     assert_eq!(feed.repeated, 1);
 }
 
+/// Table: feeds | several enclosures, untyped ones, Media RSS, none | the recording is found, or the item is counted
+/// as one without
 #[test]
 fn the_recording_is_found_among_what_is_attached() {
     let table = [
@@ -236,6 +242,8 @@ fn the_recording_is_found_among_what_is_attached() {
     }
 }
 
+/// Table: feeds | wrong and missing dates; `since`, `latest` | newest first, undated last; `since` leaves undated
+/// ones out
 #[test]
 fn dates_are_read_in_the_forms_they_come_in_and_order_the_episodes() {
     let dated = |name: &str, date: &str| item(&format!("{}<pubDate>{date}</pubDate>", enclosure(name)));
@@ -283,6 +291,7 @@ fn dates_are_read_in_the_forms_they_come_in_and_order_the_episodes() {
     assert_eq!(names(None, None).len(), 8);
 }
 
+/// Table: feeds | a complete feed
 #[test]
 fn lengths_and_notes_are_read_in_the_forms_they_come_in() {
     for (said, seconds) in [
@@ -318,6 +327,7 @@ fn lengths_and_notes_are_read_in_the_forms_they_come_in() {
     }
 }
 
+/// Table: feeds | broken XML, a feed cut off | whole items are kept, and it is said
 #[test]
 fn a_feed_that_breaks_off_gives_what_is_whole() {
     let items = item(&enclosure("1.mp3")) + &item(&enclosure("2.mp3"));
@@ -332,6 +342,7 @@ fn a_feed_that_breaks_off_gives_what_is_whole() {
     assert!(feed.incomplete.unwrap().contains("broken after 2 items"));
 }
 
+/// Table: feeds | broken XML, a feed cut off
 #[test]
 fn what_is_no_feed_is_refused() {
     for text in [
@@ -349,6 +360,8 @@ fn what_is_no_feed_is_refused() {
     }
 }
 
+/// Table: feeds | entity bombs, external entities, depth, wide characters in addresses | nothing is expanded, nothing
+/// fails
 #[test]
 fn entities_are_not_expanded_and_depth_does_no_harm() {
     let mut bomb = String::from("<?xml version=\"1.0\"?><!DOCTYPE rss [<!ENTITY a \"ha\">");
@@ -369,6 +382,7 @@ fn entities_are_not_expanded_and_depth_does_no_harm() {
     assert!(Feed::parse(rss(&nested).as_bytes(), URL).is_err());
 }
 
+/// Table: feeds | entity bombs, external entities, depth, wide characters in addresses
 #[test]
 fn people_with_addresses_in_wide_brackets_do_no_harm() {
     let people =
@@ -381,6 +395,7 @@ fn people_with_addresses_in_wide_brackets_do_no_harm() {
     assert_eq!(feed.episodes[0].author.as_deref(), Some("名前（a@host.example）"));
 }
 
+/// Table: feeds | UTF-16, Latin-1, byte order marks | understood
 #[test]
 fn encodings_are_understood() {
     let latin = b"<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><rss version=\"2.0\"><channel><title>Caf\xe9</title></channel></rss>";
@@ -402,6 +417,7 @@ fn encodings_are_understood() {
     }
 }
 
+/// Table: feeds | 10,000 items, huge notes | read within bounds
 #[test]
 fn a_long_feed_with_huge_notes_is_read_within_bounds() {
     let notes = "x ".repeat(200_000);
@@ -423,6 +439,7 @@ fn a_long_feed_with_huge_notes_is_read_within_bounds() {
     assert!(huge.title.as_ref().unwrap().chars().count() <= 301);
 }
 
+/// Table: feeds | broken XML, a feed cut off
 #[test]
 fn no_beginning_of_a_feed_makes_the_reader_fail() {
     let whole = rss(&item(

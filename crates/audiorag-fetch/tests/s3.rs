@@ -116,6 +116,7 @@ fn body(fetched: Result<Fetched, Error>) -> Downloaded {
     }
 }
 
+/// Table: buckets | a folder, over several pages; one key; a public bucket
 #[test]
 fn urls_of_buckets_are_read_as_they_are_written() {
     for (url, bucket, key) in [
@@ -149,6 +150,7 @@ fn urls_of_buckets_are_read_as_they_are_written() {
     }
 }
 
+/// Table: buckets | refusals, too large
 #[test]
 fn settings_that_do_not_fit_together_are_refused_without_showing_the_secret() {
     let secret = Some(Secret::new("canary"));
@@ -183,6 +185,7 @@ fn settings_that_do_not_fit_together_are_refused_without_showing_the_secret() {
     assert!(!shown.contains("canary"), "{shown}");
 }
 
+/// Table: buckets | a folder, over several pages; one key; a public bucket | listed, signed where there is a key
 #[tokio::test]
 async fn a_folder_is_listed_over_all_its_pages() {
     let server = Server::answering(|_, request| {
@@ -223,6 +226,7 @@ async fn a_folder_is_listed_over_all_its_pages() {
     }
 }
 
+/// Table: buckets | a folder, over several pages; one key; a public bucket
 #[tokio::test]
 async fn one_object_is_found_by_its_key_and_public_buckets_need_no_signature() {
     let server = Server::answering(|_, request| match (request.method.as_str(), request.path()) {
@@ -256,6 +260,7 @@ async fn one_object_is_found_by_its_key_and_public_buckets_need_no_signature() {
     );
 }
 
+/// Table: buckets | a break, a change midway, no change | goes on, begins anew, is not fetched
 #[tokio::test]
 async fn an_object_is_downloaded_and_goes_on_after_a_break() {
     let data: Vec<u8> = (0..60_000_u32).map(|index| (index % 249) as u8).collect();
@@ -288,6 +293,7 @@ async fn an_object_is_downloaded_and_goes_on_after_a_break() {
     assert_eq!(again, Fetched::NotModified);
 }
 
+/// Table: buckets | a break, a change midway, no change
 #[tokio::test]
 async fn an_object_that_changes_midway_is_fetched_from_its_start() {
     let server = Server::answering(|number, request| match number {
@@ -302,6 +308,7 @@ async fn an_object_that_changes_midway_is_fetched_from_its_start() {
     assert_eq!(downloaded.validators.etag.as_deref(), Some("\"b\""));
 }
 
+/// Table: buckets | refusals, too large | told, and nothing stays; the secret is never shown
 #[tokio::test]
 async fn refusals_of_the_service_are_told_and_leave_nothing() {
     let refuse = |status, code: &str| {

@@ -48,6 +48,8 @@ async fn download(page: &str, folder: &Path, cancel: &CancellationToken) -> Resu
         .await
 }
 
+/// Table: pages | a page with a recording | title, uploader, date, chapters, language; audio only, under a name of
+/// ours
 #[tokio::test]
 async fn a_page_is_described_and_the_url_comes_last_behind_two_dashes() {
     let media = one(resolve(&stand_in(), "/one").await);
@@ -76,6 +78,7 @@ async fn a_page_is_described_and_the_url_comes_last_behind_two_dashes() {
     assert!(!arguments.contains("--cookies"), "{arguments}");
 }
 
+/// Table: pages | a list | its entries, without those that lead inside
 #[tokio::test]
 async fn a_list_names_its_entries_and_those_that_lead_inside_are_left_out() {
     let Ok(Resolved::Many { title, entries }) = resolve(&stand_in(), "/list").await else {
@@ -86,6 +89,7 @@ async fn a_list_names_its_entries_and_those_that_lead_inside_are_left_out() {
     assert_eq!(urls, ["https://1.1.1.1/one", "https://1.1.1.1/two"]);
 }
 
+/// Table: pages | a page with a recording
 #[tokio::test]
 async fn a_recording_is_downloaded_as_audio_into_the_folder() {
     let folder = tempfile::tempdir().unwrap();
@@ -112,6 +116,7 @@ async fn a_recording_is_downloaded_as_audio_into_the_folder() {
     assert!(error.hint().unwrap().contains("live"));
 }
 
+/// Table: pages | cookies | handed over as a private copy, because yt-dlp writes to the file it gets
 #[tokio::test]
 async fn cookies_are_handed_over_as_a_private_copy() {
     let folder = tempfile::tempdir().unwrap();
@@ -129,6 +134,7 @@ async fn cookies_are_handed_over_as_a_private_copy() {
     );
 }
 
+/// Table: pages | its environment | can be limited to what is given
 #[tokio::test]
 async fn the_environment_can_be_what_is_given_and_no_more() {
     let variables = [("GIVEN", "yes"), ("PATH", "/usr/bin:/bin")]
@@ -138,6 +144,7 @@ async fn the_environment_can_be_what_is_given_and_no_more() {
     assert_eq!(media.description, None);
 }
 
+/// Table: pages | not installed, too old, asked who is there, removed | told plainly, with its version and what helps
 #[tokio::test]
 async fn failures_are_told_with_the_version_and_what_helps() {
     assert_eq!(stand_in().version().await.unwrap(), "2026.01.29");
@@ -171,6 +178,7 @@ async fn failures_are_told_with_the_version_and_what_helps() {
     );
 }
 
+/// Table: pages | URLs that must not be fetched, or look like options | refused before it starts
 #[tokio::test]
 async fn urls_are_judged_before_they_are_handed_over() {
     let folder = tempfile::tempdir().unwrap();
@@ -193,6 +201,7 @@ async fn urls_are_judged_before_they_are_handed_over() {
     }
 }
 
+/// Table: pages | endless output, endless files, hanging | ended, with its children
 #[tokio::test]
 async fn output_has_an_end() {
     let media = one(resolve(&stand_in(), "/chatty").await);
@@ -201,6 +210,7 @@ async fn output_has_an_end() {
     assert_eq!(error.kind(), ErrorKind::Protocol);
 }
 
+/// Table: pages | endless output, endless files, hanging
 #[tokio::test]
 async fn files_have_an_end() {
     let folder = tempfile::tempdir().unwrap();
@@ -211,6 +221,7 @@ async fn files_have_an_end() {
     assert!(error.message().contains("limit of 1000000 bytes"), "{error}");
 }
 
+/// Table: pages | endless output, endless files, hanging
 #[tokio::test]
 async fn stopping_stops_the_program_and_its_children() {
     let folder = tempfile::tempdir().unwrap();

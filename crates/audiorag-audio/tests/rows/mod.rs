@@ -32,7 +32,7 @@ impl Slack {
 pub(crate) enum Cut {
     /// The header says how long it is: refused below nine tenths, read with a warning above.
     Counted,
-    /// The index is at the end, or Symphonia wants the end before it gives out the rest: always refused.
+    /// The index is at the end: always refused.
     Refused,
     /// Nothing says how long it is: read as far as it goes, with a warning.
     Open,
@@ -136,7 +136,35 @@ pub(crate) const ROWS: &[Row] = &[
         &["-c:a", "pcm_s16be"],
         UP_TO_192,
         ALL_CHANNELS,
+    ),
+    row(
+        "caf",
+        "CAF, u-law",
+        ("caf", "pcm_mulaw"),
+        &["-c:a", "pcm_mulaw"],
+        TO_48,
+        STEREO,
     )
+    .within(0.05),
+    row(
+        "caf",
+        "ALAC in CAF",
+        ("caf", "alac"),
+        &["-c:a", "alac"],
+        &[44_100, 48_000],
+        STEREO,
+    )
+    .cut(Cut::Refused),
+    row(
+        "caf",
+        "Opus in CAF",
+        ("caf", "opus"),
+        &["-c:a", "libopus", "-b:a", "256k"],
+        &[48_000],
+        STEREO,
+    )
+    .within(0.25)
+    .padded(312.0, 960.0)
     .cut(Cut::Refused),
     row(
         "flac",

@@ -59,6 +59,7 @@ pub fn parse_chapters(bytes: &[u8]) -> Result<Vec<Chapter>> {
 mod tests {
     use super::*;
 
+    /// Table: feeds | a complete feed
     #[test]
     fn chapters_are_read_in_order() {
         let file = r#"{"version": "1.2.0", "chapters": [

@@ -198,6 +198,7 @@ fn is_shown(character: char) -> bool {
 mod tests {
     use super::*;
 
+    /// Table: feeds | a complete feed
     #[test]
     fn html_becomes_text() {
         let table = [

@@ -107,6 +107,7 @@ pub(super) fn explain(complaints: &str) -> Error {
 mod tests {
     use super::*;
 
+    /// Table: pages | not installed, too old, asked who is there, removed
     #[test]
     fn complaints_are_told_with_what_helps() {
         let table = [

@@ -6,6 +6,7 @@ use audiorag_testkit::http::{Reply, Server};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// Table: downloads | 429 and 503 with Retry-After | waited for, but not for hours
 #[tokio::test]
 async fn busy_servers_are_waited_for_as_they_ask_but_not_for_hours() {
     let busy = |wait: &str| Reply::status(503).with_header("retry-after", wait);
@@ -26,6 +27,7 @@ async fn busy_servers_are_waited_for_as_they_ask_but_not_for_hours() {
     assert!(names(&folder).is_empty());
 }
 
+/// Table: downloads | 401, 403, 404, 410, an empty body | said once, for this recording alone; nothing stays
 #[tokio::test]
 async fn what_is_not_there_or_not_for_everybody_is_said_once_and_leaves_nothing() {
     let client = client(|_| {});
@@ -57,6 +59,8 @@ async fn what_is_not_there_or_not_for_everybody_is_said_once_and_leaves_nothing(
     assert!(names(&folder).is_empty());
 }
 
+/// Table: downloads | too large, announced or not; gzip bombs | refused at the limit, after decompression; nothing
+/// stays
 #[tokio::test]
 async fn too_much_is_refused_before_or_while_it_arrives() {
     let large = Reply::status(200).with_body(sample(20_000));
@@ -87,6 +91,7 @@ async fn too_much_is_refused_before_or_while_it_arrives() {
     }
 }
 
+/// Table: downloads | too large, announced or not; gzip bombs
 #[tokio::test]
 async fn compression_nobody_asked_for_is_undone_and_bombs_are_stopped() {
     let zip = |bytes: &[u8]| {
@@ -130,6 +135,7 @@ async fn compression_nobody_asked_for_is_undone_and_bombs_are_stopped() {
     assert_eq!(server.requests().len(), 1);
 }
 
+/// Table: downloads | silent, stalled, endless | left after the idle and the total limit
 #[tokio::test]
 async fn servers_that_fall_silent_or_never_end_are_left() {
     let silent = [
@@ -166,6 +172,7 @@ async fn servers_that_fall_silent_or_never_end_are_left() {
     assert!(error.message().contains("took longer"), "{error}");
 }
 
+/// Table: downloads | disk full, no folder, a link in the place of the file
 #[tokio::test]
 async fn places_that_cannot_be_written_to_are_named() {
     let server = Server::answering(|_, _| Reply::status(200).with_body("x")).await;
@@ -189,6 +196,7 @@ async fn places_that_cannot_be_written_to_are_named() {
     }
 }
 
+/// Table: judged | a redirect inside, to another scheme, to a name inside | refused, and nothing is sent there
 #[tokio::test]
 async fn redirects_do_not_lead_inside() {
     let client = client(|_| {});

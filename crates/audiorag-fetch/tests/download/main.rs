@@ -108,6 +108,7 @@ fn zipped(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
+/// Table: downloads | a good server | one request; names and types from the server are hints, never paths
 #[tokio::test]
 async fn a_recording_arrives_whole_under_its_name_and_nothing_else_stays() {
     let data = sample(300_000);
@@ -157,6 +158,7 @@ async fn a_recording_arrives_whole_under_its_name_and_nothing_else_stays() {
     assert_eq!(request.header("accept-encoding"), Some("identity"));
 }
 
+/// Table: downloads | unchanged since the last time | nothing is sent again (ETag, date)
 #[tokio::test]
 async fn an_unchanged_recording_is_not_fetched_again() {
     let server = Server::answering(|_, request| match request.header("if-none-match") {
@@ -191,6 +193,8 @@ async fn an_unchanged_recording_is_not_fetched_again() {
     );
 }
 
+/// Table: judged | redirects to elsewhere, in circles, to nowhere | followed without cookies, credentials and
+/// referrer; ended after five
 #[tokio::test]
 async fn redirects_are_followed_without_telling_anybody_anything() {
     let target = Server::answering(|_, _| Reply::status(200).with_body("there")).await;
@@ -227,6 +231,7 @@ async fn redirects_are_followed_without_telling_anybody_anything() {
     }
 }
 
+/// Table: downloads | a URL without an ending | its first bytes tell a feed, a page and a recording apart
 #[tokio::test]
 async fn a_look_tells_feeds_pages_and_recordings_apart() {
     let feed = format!(
@@ -272,6 +277,7 @@ async fn a_look_tells_feeds_pages_and_recordings_apart() {
     );
 }
 
+/// Table: downloads | unchanged since the last time
 #[tokio::test]
 async fn documents_are_asked_for_only_if_they_changed() {
     let server = Server::answering(

@@ -17,6 +17,7 @@ fn leave(into: &Path, url: &str, bytes: &[u8], note: &str) {
     assert!(std::fs::write(into.with_file_name("ours.bin.part.json"), note).is_ok());
 }
 
+/// Table: downloads | the connection breaks, anywhere | goes on from there (Range, If-Range); no byte is sent twice
 #[tokio::test]
 async fn a_download_that_breaks_off_goes_on_and_no_byte_is_sent_twice() {
     let data = sample(100_000);
@@ -54,6 +55,7 @@ async fn a_download_that_breaks_off_goes_on_and_no_byte_is_sent_twice() {
     );
 }
 
+/// Table: downloads | the process ends, or is stopped | the next one goes on from there
 #[tokio::test]
 async fn another_process_goes_on_where_this_one_ended() {
     let data = sample(50_000);
@@ -83,6 +85,7 @@ async fn another_process_goes_on_where_this_one_ended() {
     assert_eq!(offset(&server.requests()[1]), (kept > 0).then_some(kept as usize));
 }
 
+/// Table: downloads | the process ends, or is stopped
 #[tokio::test]
 async fn stopping_keeps_what_is_there_for_the_next_time() {
     let data = sample(40_000);
@@ -117,6 +120,7 @@ async fn stopping_keeps_what_is_there_for_the_next_time() {
     discard_partial(&into).unwrap();
 }
 
+/// Table: downloads | another version midway, a server without ranges, weak tags, wrong parts, 416, a torn note
 #[tokio::test]
 async fn what_cannot_be_continued_safely_is_begun_anew() {
     let client = client(|_| {});
@@ -181,6 +185,8 @@ async fn what_cannot_be_continued_safely_is_begun_anew() {
     }
 }
 
+/// Table: downloads | another version midway, a server without ranges, weak tags, wrong parts, 416, a torn note |
+/// begun anew
 #[tokio::test]
 async fn a_version_that_changes_midway_is_fetched_from_its_start() {
     let server = Server::answering(|number, request| match number {
@@ -194,6 +200,7 @@ async fn a_version_that_changes_midway_is_fetched_from_its_start() {
     assert_eq!(downloaded.validators.etag.as_deref(), Some("\"b\""));
 }
 
+/// Table: downloads | the process ends, or is stopped
 #[tokio::test]
 async fn all_bytes_without_the_last_step_are_asked_about_and_kept() {
     let data = sample(1_000);
@@ -219,6 +226,7 @@ async fn all_bytes_without_the_last_step_are_asked_about_and_kept() {
     }
 }
 
+/// Table: downloads | the connection breaks, anywhere
 #[tokio::test]
 async fn an_answer_cut_anywhere_is_mended() {
     let data = sample(150);
@@ -243,6 +251,7 @@ async fn an_answer_cut_anywhere_is_mended() {
     }
 }
 
+/// Table: downloads | 429 and 503 with Retry-After
 #[tokio::test]
 async fn attempts_are_bounded_where_nothing_moves() {
     let server = Server::answering(|_, _| Reply::status(200).with_body(sample(5_000)).cut_after(3_000)).await;
@@ -260,6 +269,7 @@ async fn attempts_are_bounded_where_nothing_moves() {
     assert!(!into.exists());
 }
 
+/// Table: downloads | two downloads to one file | the second is refused
 #[tokio::test]
 async fn two_downloads_to_one_file_do_not_mix() {
     let server = Server::answering(|_, _| {

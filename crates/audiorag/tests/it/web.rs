@@ -467,6 +467,8 @@ async fn what_is_left_of_a_download_goes_with_its_source() {
     assert_eq!(downloads(&place), 0);
 }
 
+/// Table: buckets | `audiorag index s3://bucket/folder/` | recordings indexed, those with a known tag asked for and
+/// not fetched
 #[cfg(feature = "s3")]
 #[tokio::test]
 async fn the_recordings_of_a_bucket_are_indexed_and_asked_for_again_by_their_tags() {
