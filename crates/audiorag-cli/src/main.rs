@@ -1,11 +1,17 @@
 //! The `audiorag` program.
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod allocator;
+
 use audiorag::settings::Sources;
 use audiorag_cli::{ExitStatus, Interrupt, Io, run};
 use std::process::ExitCode;
 use std::time::Duration;
 
 fn main() -> ExitCode {
+    // Where it is refused, the process takes more memory and does the same.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    let _ = allocator::return_large_blocks();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}")),
