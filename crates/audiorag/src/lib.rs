@@ -275,7 +275,7 @@ impl AudioRag {
         let operation_id = operation::new_operation_id();
         let span = tracing::info_span!("query", operation_id = %operation_id);
         async {
-            let querier = self.querier(&operation_id)?;
+            let querier = self.querier(&operation_id, Purpose::Answer)?;
             querier.query(operation_id, question, &options, observer).await
         }
         .instrument(span)
@@ -290,7 +290,7 @@ impl AudioRag {
         let operation_id = operation::new_operation_id();
         let span = tracing::info_span!("search", operation_id = %operation_id);
         async {
-            let querier = self.querier(&operation_id)?;
+            let querier = self.querier(&operation_id, Purpose::Query)?;
             querier.search(operation_id, text, &options).await
         }
         .instrument(span)
@@ -309,7 +309,7 @@ impl AudioRag {
         let span = tracing::info_span!("summarize", operation_id = %operation_id);
         async {
             let transcript = self.transcript(source).await?;
-            let querier = self.querier(&operation_id)?;
+            let querier = self.querier(&operation_id, Purpose::Answer)?;
             querier
                 .summarize(operation_id, source, &transcript, language)
                 .await
@@ -434,15 +434,18 @@ impl AudioRag {
         ))
     }
 
-    fn querier(&self, operation_id: &OperationId) -> Result<Querier> {
+    fn querier(&self, operation_id: &OperationId, purpose: Purpose) -> Result<Querier> {
         let run = Run::new(operation_id.clone(), None);
-        let embedder = self.registry.embedder(Purpose::Query)?.during(&run);
+        let (reranking, purpose) = match self.registry.reranking()? {
+            Reranking::Model(reranker) => (Reranking::Model(reranker.during(&run)), purpose),
+            // As many texts as for an answer.
+            Reranking::Sentences => (Reranking::Sentences, Purpose::Answer),
+            other => (other, purpose),
+        };
+        let embedder = self.registry.embedder(purpose)?.during(&run);
         Ok(Querier {
             state: self.state.clone(),
-            reranking: match self.registry.reranking()? {
-                Reranking::Model(reranker) => Reranking::Model(reranker.during(&run)),
-                other => other,
-            },
+            reranking,
             top_n: self.settings.reranker.top_n,
             sentences: Sentences {
                 embedder: embedder.clone(),

@@ -40,7 +40,7 @@ pub struct Providers {
 }
 
 /// What a provider is wanted for: a single question should not wait for a model tuned to run for hours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub(crate) enum Purpose {
     /// To find passages while somebody waits.
     Query,
@@ -223,7 +223,7 @@ impl Registry {
     pub(crate) fn embedder(&self, purpose: Purpose) -> Result<Guarded<dyn Embedder>> {
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(embedder) = &built.embedder
-            && (embedder.tuned_for == purpose || embedder.tuned_for == Purpose::Bulk)
+            && embedder.tuned_for >= purpose
         {
             return Ok(embedder.for_purpose(purpose));
         }
@@ -336,8 +336,9 @@ impl Registry {
             let models = self.model_store();
             let files = models.embedding()?;
             let load = match purpose {
-                Purpose::Query | Purpose::Answer => MiniLmLoad::Quick,
-                Purpose::Bulk => MiniLmLoad::Thorough,
+                Purpose::Query => MiniLmLoad::Quick,
+                // Beside the question there are the sentences of what it finds.
+                Purpose::Answer | Purpose::Bulk => MiniLmLoad::Thorough,
             };
             let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
             return Ok(Arc::new(MiniLmEmbedder::new(
@@ -347,6 +348,10 @@ impl Registry {
                 threads,
             )));
         }
+        let purpose = match purpose {
+            Purpose::Bulk => Purpose::Bulk,
+            _ => Purpose::Query,
+        };
         self.vendor_embedder(provider, purpose)?
             .ok_or_else(|| not_compiled("embedder"))
     }

@@ -26,6 +26,8 @@ const VERSION: u32 = 1;
 const DIMENSIONS: usize = 384;
 const MAX_TOKENS: usize = 256;
 const MAX_BATCH: usize = 256;
+/// About as many texts as take as much longer without optimisation as it takes.
+const FEW_TEXTS: usize = 3;
 
 /// The files of the embedding model; [`ModelStore::embedding`](super::ModelStore::embedding) finds them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,9 +43,11 @@ pub struct MiniLmFiles {
 /// What loading the network is tuned for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MiniLmLoad {
-    /// A single question: ready in about 0.1 s, 1.2 times slower in bulk.
+    /// A single question, as a process that ends with its answer has it: ready without being optimised first, and
+    /// several times slower for a text. For more than that an optimised network takes its place: with the second
+    /// call, or with the first that has more texts than are worth the wait.
     Quick,
-    /// Many texts or a long life: optimised while loading, which takes about 0.4 s.
+    /// Many texts or a long life: optimised while loading.
     Thorough,
 }
 
@@ -57,13 +61,15 @@ pub struct MiniLmEmbedder {
 struct Shared {
     runtime: Runtime,
     files: MiniLmFiles,
-    options: SessionOptions,
+    load: MiniLmLoad,
+    threads: usize,
     space: EmbeddingSpace,
     loaded: Mutex<Option<Loaded>>,
 }
 
 struct Loaded {
     session: Session,
+    optimised: bool,
     tokenizer: Tokenizer,
 }
 
@@ -75,10 +81,6 @@ impl MiniLmEmbedder {
             model: files.model.clone(),
             dimensions: DIMENSIONS,
         };
-        let options = SessionOptions {
-            threads,
-            optimise: load == MiniLmLoad::Thorough,
-        };
         Self {
             info: ProviderInfo {
                 vendor: VENDOR.to_owned(),
@@ -89,7 +91,8 @@ impl MiniLmEmbedder {
             shared: Arc::new(Shared {
                 runtime,
                 files,
-                options,
+                load,
+                threads,
                 space,
                 loaded: Mutex::new(None),
             }),
@@ -105,10 +108,15 @@ impl MiniLmEmbedder {
 impl Shared {
     fn embed(&self, texts: &[String]) -> Result<EmbedResponse> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let optimise = self.load == MiniLmLoad::Thorough || loaded.is_some() || texts.len() > FEW_TEXTS;
         let loaded = match loaded.as_mut() {
             Some(loaded) => loaded,
-            None => loaded.insert(self.load()?),
+            None => loaded.insert(self.load(optimise)?),
         };
+        if optimise && !loaded.optimised {
+            loaded.session = self.session(true)?;
+            loaded.optimised = true;
+        }
         let mut input_tokens = 0;
         let mut encodings = Vec::with_capacity(texts.len());
         for (place, text) in texts.iter().enumerate() {
@@ -122,14 +130,15 @@ impl Shared {
         }
         // The longest first: what it takes is enough for the others, and is given back once, after the last. Giving
         // memory back after every run makes the system clear the same pages again and again, which takes longer than
-        // the model does for a sentence.
+        // the model does for a sentence. What one text takes alone, a question as a rule, stays for the next one.
         encodings.sort_by_key(|(_, encoding)| std::cmp::Reverse(encoding.len()));
         let mut vectors = vec![Vec::new(); texts.len()];
         let last = encodings.len().saturating_sub(1);
         for (number, (place, encoding)) in encodings.iter().enumerate() {
             // One text a run: its vector then does not depend on the texts beside it, whose values would share its
             // 8-bit scale. Several at once are no faster on a processor.
-            let mut vector = loaded.run(encoding.get_ids(), number == last)?;
+            let release = last > 0 && number == last;
+            let mut vector = loaded.run(encoding.get_ids(), release)?;
             self.space.normalize(&mut vector)?;
             if let Some(slot) = vectors.get_mut(*place) {
                 *slot = vector;
@@ -145,7 +154,15 @@ impl Shared {
         })
     }
 
-    fn load(&self) -> Result<Loaded> {
+    fn session(&self, optimise: bool) -> Result<Session> {
+        let options = SessionOptions {
+            threads: self.threads,
+            optimise,
+        };
+        self.runtime.session(&self.files.network, options)
+    }
+
+    fn load(&self, optimise: bool) -> Result<Loaded> {
         let unusable = |cause: Box<dyn std::error::Error + Send + Sync>| {
             Error::config(format!(
                 "the tokenizer {} cannot be used",
@@ -164,8 +181,11 @@ impl Shared {
         tokenizer.with_truncation(Some(truncation)).map_err(unusable)?;
         // The file asks for a fixed 128 tokens; runs are padded to their longest text instead.
         tokenizer.with_padding(None);
-        let session = self.runtime.session(&self.files.network, self.options)?;
-        Ok(Loaded { session, tokenizer })
+        Ok(Loaded {
+            session: self.session(optimise)?,
+            optimised: optimise,
+            tokenizer,
+        })
     }
 }
 
