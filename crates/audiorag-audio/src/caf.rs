@@ -16,6 +16,8 @@ const MAX_PACKET: u32 = 1 << 20;
 const MAX_FRAMES: u32 = 1 << 20;
 /// The largest chunk besides the sound, in bytes. Tables of packets for a day have some ten megabytes.
 const MAX_CHUNK: u64 = 64 << 20;
+/// The most packets of their own sizes: a day of 20 ms each and some more. Symphonia takes 32 bytes for each.
+const MAX_PACKETS: i64 = 5_000_000;
 /// Bytes of the sound before its first packet.
 const EDIT_COUNT: u64 = 4;
 /// The size of a sound that lasts until the end of the file.
@@ -72,7 +74,13 @@ pub(crate) fn look(file: &File) -> Result<Option<Shown>, &'static str> {
             }
             _ if !is_whole && is_behind => return sound.cut_behind(at, table).map(Some),
             _ if !is_whole => return Ok(None),
-            b"pakt" => table = Some(start),
+            b"pakt" => {
+                let packets = bytes(file, start).map_or(0, i64::from_be_bytes);
+                if packets > MAX_PACKETS {
+                    return Err("has more packets than a recording of a day");
+                }
+                table = Some(start);
+            }
             _ => {}
         }
         at = end.unwrap_or(length);
@@ -254,6 +262,17 @@ mod tests {
         assert_eq!(judge(&caf((2, 1), &[info, sound])), Ok(None));
         assert_eq!(judge(b"RIFF\xff\xff\xff\x7fWAVE"), Ok(None));
         assert_eq!(judge(b"caff"), Ok(None));
+    }
+
+    #[test]
+    fn more_packets_than_memory_has_room_for_are_refused() {
+        let table = |packets: i64| [packets.to_be_bytes().as_slice(), &[0; 16], &[1; 64]].concat();
+        let sound: (&[u8; 4], _, &[u8]) = (b"data", None, &[0; 14]);
+        let judged = |packets| judge(&caf((0, 960), &[(b"pakt", None, &table(packets)), sound]));
+        assert_eq!(judged(MAX_PACKETS), Ok(None));
+        for packets in [MAX_PACKETS + 1, i64::MAX] {
+            assert!(judged(packets).unwrap_err().contains("packets"), "{packets}");
+        }
     }
 
     #[test]
