@@ -53,9 +53,8 @@ const DAMAGE: &str = "PRAGMA foreign_keys = OFF;
     UPDATE source SET status = 'failed', owner_host = 'nowhere', owner_pid = 1, lease_until = 0
         WHERE id = (SELECT min(id) FROM source);";
 
-/// The same where the store is outside of the database: a vector is not what was computed, and a repair that was killed
-/// has left an unfinished revision of each source with words. One record of the store is gone and one is nobody's, which
-/// [`Case::damage_the_store`] sees to.
+/// The same where the store is outside: a vector is not what was computed, and a repair that was killed has left an
+/// unfinished revision of each source with words. [`Case::damage_the_store`] does the rest.
 const DAMAGE_OUTSIDE: &str = "UPDATE embedding SET vector = x'00' WHERE id = (SELECT min(id) FROM embedding);
     CREATE TEMP TABLE left_over AS SELECT * FROM revision WHERE state = 'live' AND chunk_count > 0;
     UPDATE left_over SET id = id + 1000, state = 'building', verified_at = NULL;
@@ -429,14 +428,12 @@ fn complaint((task, store): (Task, Store), armed: &Armed, outcome: &serde_json::
     if task == Task::Mend {
         // An answer is worth more than the record of it, which the next run completes.
         let harmless = step == "state.settle_call";
-        let told = outcome["error"] != serde_json::Value::Null;
-        if store == Store::External && !told {
-            // Then nothing may be left but that, which is looked at.
-            return None;
-        }
-        return (told == harmless).then(|| "told, or not told, of a failure".to_owned());
+        let told = !outcome["error"].is_null();
+        // Where it is not, nothing may be left but what the next run deletes, which is looked at.
+        let is_looked_at = store == Store::External && !told;
+        return (told == harmless && !is_looked_at).then(|| "told, or not told, of a failure".to_owned());
     }
-    if whole || (task == Task::Reembed && outcome["error"] != serde_json::Value::Null) {
+    if whole || (task == Task::Reembed && !outcome["error"].is_null()) {
         return (outcome["error"] != kind).then(|| format!("not {kind}"));
     }
     let failed = outcome["failed"].as_array()?;
