@@ -440,7 +440,7 @@ impl AudioRag {
             Reranking::Model(reranker) => (Reranking::Model(reranker.during(&run)), purpose),
             // As many texts as for an answer.
             Reranking::Sentences => (Reranking::Sentences, Purpose::Answer),
-            other => (other, purpose),
+            Reranking::None => (Reranking::None, purpose),
         };
         let embedder = self.registry.embedder(purpose)?.during(&run);
         Ok(Querier {
