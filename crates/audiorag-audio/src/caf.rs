@@ -339,7 +339,7 @@ mod tests {
         assert_eq!(whole(9, &[1, 1, 1, 1, 1, 1, 1, 1, 1], (30, 0), Some(300)), 180);
         // Nonsense.
         assert_eq!(whole(-1, &[9], (0, 1), Some(300)), 0);
-        assert_eq!(whole(i64::MAX, &[0xff; 40], (0, 1), Some(i64::MAX)), 0);
+        assert_eq!(whole(MAX_PACKETS, &[0xff; 40], (0, 1), Some(i64::MAX)), 0);
         let content = caf((0, 1), &[(b"data", Some(300), &[0; 200])]);
         assert_eq!(judge(&content), Err(NO_TABLE));
     }

@@ -182,6 +182,15 @@ pub(crate) fn placeholders(first: usize, count: usize) -> String {
         .join(", ")
 }
 
+/// `($1, $2), ($3, $4), …` for so many rows of so many values, to write them with one statement: each statement is a
+/// message to the thread that has the connection, which takes longer than most rows do.
+pub(crate) fn tuples(rows: usize, columns: usize) -> String {
+    (0..rows)
+        .map(|row| format!("({})", placeholders(row * columns + 1, columns)))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
 /// Milliseconds since 1970.
 pub(crate) fn now() -> i64 {
     SystemTime::now()

@@ -1,12 +1,15 @@
 //! Rows that stand for embedding spaces.
 
-use crate::db::{now, sql};
+use crate::db::{now, sql, tuples};
 use crate::entity;
 use crate::fault::{Attempt, Fault};
 use audiorag_core::Error;
 use audiorag_core::model::EmbeddingSpace;
-use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _};
+use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, Value};
 use std::collections::HashMap;
+
+/// Embeddings that are written with one statement.
+const EMBEDDINGS: usize = 64;
 
 /// The number of a space, if it has one.
 pub(crate) async fn find(connection: &impl ConnectionTrait, space: &EmbeddingSpace) -> Attempt<Option<i64>> {
@@ -72,20 +75,22 @@ pub(crate) async fn insert_embeddings(
 ) -> Attempt<u64> {
     let created = now();
     let mut new = 0;
-    for (key, vector) in rows {
-        new += connection
-            .execute_raw(sql(
-                "INSERT INTO embedding (embedding_key, space_id, vector, created_at) VALUES ($1, $2, $3, $4)
-                 ON CONFLICT (embedding_key, space_id) DO NOTHING",
-                [
-                    (*key).into(),
-                    space_id.into(),
-                    vector.clone().into(),
-                    created.into(),
-                ],
-            ))
-            .await?
-            .rows_affected();
+    for batch in rows.chunks(EMBEDDINGS) {
+        let mut values: Vec<Value> = Vec::with_capacity(batch.len() * 4);
+        for (key, vector) in batch {
+            values.extend([
+                (*key).into(),
+                space_id.into(),
+                vector.clone().into(),
+                created.into(),
+            ]);
+        }
+        let text = format!(
+            "INSERT INTO embedding (embedding_key, space_id, vector, created_at) VALUES {}
+             ON CONFLICT (embedding_key, space_id) DO NOTHING",
+            tuples(batch.len(), 4)
+        );
+        new += connection.execute_raw(sql(&text, values)).await?.rows_affected();
     }
     Ok(new)
 }

@@ -6,6 +6,7 @@ mod record;
 mod rows;
 mod side_file;
 mod snapshot;
+mod upsert;
 
 use crate::db::{Db, commit};
 use crate::failpoint::Step;
@@ -148,7 +149,7 @@ impl VectorStore for EmbeddedVectorStore {
             .explain("store vectors", async {
                 let tx = self.db.begin().await?;
                 let id = space::number(&tx, &prepared.space).await?;
-                rows::upsert(&tx, id, &records).await?;
+                upsert::upsert(&tx, id, &records).await?;
                 commit(tx, Step::StoreVectors).await?;
                 self.indexes
                     .of(&self.db, id, prepared.space.dimensions)

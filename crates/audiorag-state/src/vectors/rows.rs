@@ -3,8 +3,8 @@
 use crate::db::{Db, placeholders, sql};
 use crate::fault::Attempt;
 use crate::filter::Columns;
-use crate::{space, stored};
-use audiorag_core::capability::{Selector, VectorMatch, VectorRecord};
+use crate::stored;
+use audiorag_core::capability::{Selector, VectorMatch};
 use audiorag_core::id::ChunkId;
 use audiorag_core::model::Filter;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Statement, Value};
@@ -248,103 +248,6 @@ fn dot(stored_vector: &[u8], query: &[f32]) -> f32 {
     f32::dot(&vector, query).map_or(f32::NEG_INFINITY, |product| product as f32)
 }
 
-/// Writes records of one space, replacing those with equal ids. A record that is there already, equal in all that
-/// can be filtered or compared, keeps its number.
-pub(super) async fn upsert(tx: &DatabaseTransaction, space_id: i64, records: &[VectorRecord]) -> Attempt<()> {
-    let vectors: Vec<(&str, Vec<u8>)> = records
-        .iter()
-        .map(|record| {
-            (
-                record.embedding_key.as_str(),
-                stored::write_vector(&record.vector),
-            )
-        })
-        .collect();
-    space::insert_embeddings(tx, space_id, &vectors).await?;
-    for record in records {
-        let speakers: BTreeSet<&str> = record.speakers.iter().map(String::as_str).collect();
-        if is_stored(tx, space_id, record, &speakers).await? {
-            continue;
-        }
-        delete_where(
-            tx,
-            "record_id = $1 AND space_id = $2",
-            vec![record.id.as_str().into(), space_id.into()],
-        )
-        .await?;
-        let inserted = tx
-            .query_one_raw(sql(
-                "INSERT INTO vector (record_id, source_id, revision_id, space_id, embedding_id, start_ms, end_ms,
-                 language, date) SELECT $1, $2, $3, $4, e.id, $5, $6, $7, $8 FROM embedding e
-                 WHERE e.embedding_key = $9 AND e.space_id = $4 RETURNING id",
-                [
-                    record.id.as_str().into(),
-                    record.source_id.as_str().into(),
-                    record.revision.0.into(),
-                    space_id.into(),
-                    (record.span.start().as_millis() as i64).into(),
-                    (record.span.end().as_millis() as i64).into(),
-                    record.language.clone().into(),
-                    record.date.clone().into(),
-                    record.embedding_key.as_str().into(),
-                ],
-            ))
-            .await?;
-        let id: i64 = match inserted {
-            Some(row) => row.try_get_by_index(0)?,
-            None => return Err(audiorag_core::Error::internal("a vector was not stored").into()),
-        };
-        for speaker in speakers {
-            tx.execute_raw(sql(
-                "INSERT INTO vector_speaker (speaker, vector_id) VALUES ($1, $2)",
-                [speaker.into(), id.into()],
-            ))
-            .await?;
-        }
-    }
-    Ok(())
-}
-
-async fn is_stored(
-    tx: &DatabaseTransaction,
-    space_id: i64,
-    record: &VectorRecord,
-    speakers: &BTreeSet<&str>,
-) -> Attempt<bool> {
-    let row = tx
-        .query_one_raw(sql(
-            "SELECT v.id FROM vector v JOIN embedding e ON e.id = v.embedding_id
-             WHERE v.record_id = $1 AND v.space_id = $2 AND v.source_id = $3 AND v.revision_id = $4
-             AND v.start_ms = $5 AND v.end_ms = $6 AND v.language IS NOT DISTINCT FROM $7
-             AND v.date IS NOT DISTINCT FROM $8 AND e.embedding_key = $9",
-            [
-                record.id.as_str().into(),
-                space_id.into(),
-                record.source_id.as_str().into(),
-                record.revision.0.into(),
-                (record.span.start().as_millis() as i64).into(),
-                (record.span.end().as_millis() as i64).into(),
-                record.language.clone().into(),
-                record.date.clone().into(),
-                record.embedding_key.as_str().into(),
-            ],
-        ))
-        .await?;
-    let Some(row) = row else { return Ok(false) };
-    let id: i64 = row.try_get_by_index(0)?;
-    let rows = tx
-        .query_all_raw(sql(
-            "SELECT speaker FROM vector_speaker WHERE vector_id = $1",
-            [id.into()],
-        ))
-        .await?;
-    let mut stored = BTreeSet::new();
-    for row in rows {
-        stored.insert(row.try_get_by_index::<String>(0)?);
-    }
-    Ok(stored.iter().map(String::as_str).eq(speakers.iter().copied()))
-}
-
 /// A selector as conditions on `vector`, one for each statement that is needed. A source's or chunk's vectors are
 /// meant in every space: a revision that was made with another model has to go as well. `None` for the space means
 /// that none is prepared.
@@ -376,7 +279,11 @@ fn selections(selector: &Selector, space_id: Option<i64>) -> Vec<(String, Vec<Va
     }
 }
 
-async fn delete_where(tx: &DatabaseTransaction, condition: &str, values: Vec<Value>) -> Attempt<u64> {
+pub(super) async fn delete_where(
+    tx: &DatabaseTransaction,
+    condition: &str,
+    values: Vec<Value>,
+) -> Attempt<u64> {
     let text = format!("DELETE FROM vector WHERE {condition}");
     Ok(tx.execute_raw(sql(&text, values)).await?.rows_affected())
 }
