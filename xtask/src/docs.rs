@@ -13,6 +13,10 @@ const PAGES: &[(&str, [&str; 2])] = &[
     ("docs/providers.md", ["config", "providers"]),
 ];
 
+/// The tests that compare tables of what was tested with their pages, and write them under this variable.
+const TABLES: &str = "the_page_has_the_table";
+const BLESS: &str = "AUDIORAG_BLESS";
+
 /// Writes generated pages and tables and records new migrations.
 pub(crate) fn bless(unreleased: bool) -> Result<()> {
     tidy::record_migrations(unreleased)?;
@@ -25,5 +29,9 @@ pub(crate) fn bless(unreleased: bool) -> Result<()> {
         std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
         println!("wrote {name}");
     }
-    Ok(())
+    process::run(
+        test::command()
+            .args(["--lib", "--test", "matrix", TABLES])
+            .env(BLESS, "1"),
+    )
 }

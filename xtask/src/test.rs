@@ -79,12 +79,18 @@ fn everything(suites: &mut Suites, started: Instant) -> Result<bool> {
     let servers = servers::install(&workspace.target_directory)?;
 
     process::headline("running the tests");
-    let mut command = process::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    command.args(["--features", FEATURES]);
+    let mut command = command();
     command
         .envs(servers.variables())
         .env("AUDIORAG_TEST_MODELS", &folder);
     listen(&mut command, suites)
+}
+
+/// The command that runs tests, all of them unless it is told which.
+pub(crate) fn command() -> Command {
+    let mut command = process::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    command.args(["--features", FEATURES]);
+    command
 }
 
 /// Prints the suites and the totals; an error when anything failed.

@@ -266,31 +266,7 @@ fn table() -> String {
     out
 }
 
-/// The page with the table in its place.
-fn page() -> (std::path::PathBuf, String, String) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/formats.md");
-    let old = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = old.split_once("<!-- matrix -->\n").unwrap();
-    let (_, after) = rest.split_once("<!-- end of matrix -->").unwrap();
-    let new = format!(
-        "{before}<!-- matrix -->\n{}<!-- end of matrix -->{after}",
-        table()
-    );
-    (path, old, new)
-}
-
 #[test]
 fn the_page_has_the_table_of_what_is_tested() {
-    let (_, old, new) = page();
-    assert!(
-        old == new,
-        "docs/formats.md is out of date: cargo test -p audiorag-audio --test matrix write -- --ignored"
-    );
-}
-
-#[test]
-#[ignore = "writes the table into docs/formats.md"]
-fn write_the_page() {
-    let (path, _, new) = page();
-    std::fs::write(path, new).unwrap();
+    audiorag_testkit::page::has_table("docs/formats.md", "matrix", &table());
 }

@@ -185,7 +185,6 @@ impl FromStr for AllowedHost {
 mod tests {
     use super::*;
     use audiorag_core::ErrorKind;
-    use std::path::{Path, PathBuf};
 
     /// Ways to write a URL that leads to this machine, to its network or to a cloud's credentials.
     const HOSTILE: &[&str] = &[
@@ -444,31 +443,8 @@ mod tests {
         )
     }
 
-    /// The page with the table in its place.
-    fn page() -> (PathBuf, String, String) {
-        const START: &str = "<!-- spellings -->\n";
-        const END: &str = "<!-- end of spellings -->";
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/sources.md");
-        let old = std::fs::read_to_string(&path).unwrap();
-        let (before, rest) = old.split_once(START).unwrap();
-        let (_, after) = rest.split_once(END).unwrap();
-        let new = format!("{before}{START}{}{END}{after}", table());
-        (path, old, new)
-    }
-
     #[test]
     fn the_page_has_the_table_of_what_is_tested() {
-        let (_, old, new) = page();
-        assert!(
-            old == new,
-            "docs/sources.md is out of date: cargo test -p audiorag-fetch --lib write -- --ignored"
-        );
-    }
-
-    #[test]
-    #[ignore = "writes the table into docs/sources.md"]
-    fn write_the_page() {
-        let (path, _, new) = page();
-        std::fs::write(path, new).unwrap();
+        audiorag_testkit::page::has_table("docs/sources.md", "spellings", &table());
     }
 }

@@ -3,7 +3,8 @@
 //! - [`suite`] checks an implementation of a capability trait against every line of its contract;
 //! - [`fake`] holds implementations that honour the contracts, count their calls and fail on request;
 //! - [`synth`] and [`wav`] make recordings whose speech spans are known to the millisecond;
-//! - [`http`] is a scripted HTTP/1.1 server on the loopback interface.
+//! - [`http`] is a scripted HTTP/1.1 server on the loopback interface;
+//! - [`page`] holds tables of the documentation against what was tested.
 //!
 //! Everything here panics with a message on a broken expectation: it is meant to be called from tests only.
 
@@ -17,6 +18,7 @@
 
 pub mod fake;
 pub mod http;
+pub mod page;
 pub mod suite;
 pub mod synth;
 pub mod wav;
