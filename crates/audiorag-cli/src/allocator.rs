@@ -8,8 +8,8 @@ const LARGE: libc::c_int = 4 << 20;
 /// Has memory of large blocks given back to the system when they are freed, and says whether it will be.
 ///
 /// Without this, glibc takes the first large block that is freed for a sign that there will be more of them, and from
-/// then on keeps such blocks in the heap of each thread, where smaller ones soon lie between them. Half an hour of
-/// speech then took half as much memory again at its most.
+/// then on keeps such blocks in the heap of each thread, where smaller ones soon lie between them: what a process takes
+/// at its most is then far more than what it uses at any time.
 pub(crate) fn return_large_blocks() -> bool {
     // SAFETY: mallopt may be called at any time, by one thread at a time; it is called before there are others. It
     // takes numbers and changes when memory is returned, not what an allocation means.
@@ -35,7 +35,12 @@ mod tests {
 
     /// Memory of this process that is in use, in bytes.
     fn resident() -> u64 {
-        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
-        pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
+        let kibibytes = line.trim().trim_end_matches(" kB");
+        kibibytes.parse::<u64>().unwrap() << 10
     }
 }
