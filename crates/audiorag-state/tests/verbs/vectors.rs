@@ -170,6 +170,62 @@ async fn a_change_of_one_field_replaces_the_record() {
     assert_eq!(store.count(&Selector::All).await.unwrap(), 3);
 }
 
+/// More than one statement takes, in one call: new records, replaced ones, unchanged ones, and one that comes twice.
+#[tokio::test]
+async fn a_batch_of_hundreds_is_what_it_would_be_one_by_one() {
+    let scratch = Scratch::new().await;
+    let collection = Collection::new(4, 700);
+    let store = scratch.state.vectors();
+    store.prepare(&collection.space).await.unwrap();
+    let mut first = collection.records.clone();
+    let later = first.split_off(400);
+    store.upsert(first).await.unwrap();
+    let mut batch = collection.records.clone();
+    for record in batch.iter_mut().take(300) {
+        record.speakers = vec!["Cy".into(), record.id.as_str().into()];
+        record.language = Some("it".into());
+    }
+    // It was somebody's first, and is Dora's in the end.
+    let mut twice = later[0].clone();
+    twice.speakers = vec!["Dora".into()];
+    batch.push(twice.clone());
+    store.upsert(batch).await.unwrap();
+    assert_eq!(store.count(&Selector::All).await.unwrap(), 700);
+    let found = async |filter: Filter| {
+        let query = &collection.records[0].vector;
+        let hits = store.search(query, 1000, &filter).await.unwrap();
+        let mut ids: Vec<String> = hits.into_iter().map(|hit| hit.id.as_str().to_owned()).collect();
+        ids.sort();
+        ids
+    };
+    let spoken_by = |name: &str| Filter {
+        speakers: vec![name.to_owned()],
+        ..Filter::default()
+    };
+    let mut replaced: Vec<String> = collection.records[..300]
+        .iter()
+        .map(|record| record.id.as_str().to_owned())
+        .collect();
+    replaced.sort();
+    assert_eq!(found(spoken_by("Cy")).await, replaced);
+    let italian = Filter {
+        language: Some("it".into()),
+        ..Filter::default()
+    };
+    for id in &replaced {
+        assert_eq!(found(spoken_by(id)).await, [id.as_str()]);
+    }
+    assert!(found(italian).await.len() >= 300);
+    assert_eq!(found(spoken_by("Dora")).await, [twice.id.as_str()]);
+    for speaker in &later[0].speakers {
+        assert!(
+            !found(spoken_by(speaker))
+                .await
+                .contains(&twice.id.as_str().to_owned())
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_damaged_vector_does_not_hide_those_behind_it() {
     use sea_orm::ConnectionTrait as _;
