@@ -26,6 +26,9 @@ use symphonia::core::units::TimeBase;
 
 pub(crate) const CONVERT: &str =
     "convert it first, for example with: ffmpeg -i INPUT -vn -ac 1 -ar 16000 OUTPUT.flac";
+/// What helps with what only ffmpeg decodes, where it is not asked.
+const WITH_FFMPEG: &str =
+    "with the program ffmpeg on the PATH it is read as it is; without it on this machine,";
 
 /// Reads the headers of a recording: container, codec, rate, channels, announced length and tags.
 ///
@@ -184,7 +187,7 @@ fn check_content(file: &File, name: &FileName) -> Result<()> {
                 Error::unsupported,
                 format_args!("is in a format that is not decoded here: {what}"),
             )
-            .with_hint(CONVERT)),
+            .with_hint(format!("{WITH_FFMPEG} {CONVERT}"))),
         Content::Foreign(what) => Err(name
             .input(format_args!("is not a recording: it seems to be {what}"))
             .with_hint("give an audio or video file")),
@@ -377,7 +380,7 @@ fn unsupported_codec(name: &FileName, codec: &str) -> Error {
         Error::unsupported,
         format_args!("is encoded with a codec that is not decoded here: {codec}"),
     )
-    .with_hint(CONVERT)
+    .with_hint(format!("{WITH_FFMPEG} {CONVERT}"))
 }
 
 pub(crate) fn make_decoder(

@@ -92,7 +92,13 @@ fn what_is_not_decoded_here_is_decoded_by_ffmpeg() {
 
         let error = probe(&path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}: {error}");
-        assert!(error.hint().unwrap().contains("ffmpeg"));
+        assert!(
+            error
+                .hint()
+                .unwrap()
+                .contains("with the program ffmpeg on the PATH"),
+            "{name}"
+        );
 
         let options = options(program.clone());
         let media = probe_with(&path, &options).unwrap();
@@ -119,6 +125,59 @@ fn what_is_not_decoded_here_is_decoded_by_ffmpeg() {
     // What is decoded here is decoded here, whether ffmpeg is there or not.
     let parts = PartReader::open_with(&reading, settings(5, 10), &options(program)).unwrap();
     assert_eq!(parts.fingerprint(), "");
+}
+
+/// Samples of `found` by which it is later than the reading, and how far it is from it there.
+fn held_against_the_reading(found: &[f32]) -> (usize, f64) {
+    let reference = read(&fixture("two_cities.flac"), &DecodeOptions::default())
+        .unwrap()
+        .0;
+    let reference = reference.get(..120_000).unwrap();
+    (0..2000)
+        .map(|late| (late, distance(reference, found.get(late..).unwrap())))
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .unwrap()
+}
+
+#[test]
+fn amr_is_decoded_by_ffmpeg() {
+    let Some(program) = ffmpeg() else { return };
+    let path = fixture("two_cities-8s.amr");
+    let error = probe(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().contains("AMR"), "{error}");
+    let options = options(program);
+    let media = probe_with(&path, &options).unwrap();
+    assert_eq!((media.codec.as_str(), media.sample_rate), ("amr_nb", 8000));
+    let (found, warnings) = read(&path, &options).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let seconds = found.len() as f64 / 16_000.0;
+    assert!((7.9..8.1).contains(&seconds), "{seconds} s");
+    let (late, distance) = held_against_the_reading(&found);
+    assert!(late < 160 && distance < 0.8, "{distance}, {late} samples late");
+}
+
+/// Without ffmpeg the lower half of the spectrum is read, and that is enough to know the reading by.
+#[test]
+fn high_efficiency_aac_is_read_with_ffmpeg_and_without() {
+    let Some(program) = ffmpeg() else { return };
+    for name in ["two_cities-8s.he.m4a", "two_cities-8s.he.aac"] {
+        let path = fixture(name);
+        let with = options(program.clone());
+        for (options, decoder) in [(with, "decoder=ffmpeg"), (DecodeOptions::default(), "")] {
+            let parts = PartReader::open_with(&path, settings(5, 10), &options).unwrap();
+            assert_eq!(parts.fingerprint(), decoder, "{name}");
+            let (found, warnings) = read(&path, &options).unwrap();
+            assert!(warnings.is_empty(), "{name}: {warnings:?}");
+            let seconds = found.len() as f64 / 16_000.0;
+            let (late, distance) = held_against_the_reading(&found);
+            assert!((7.9..8.2).contains(&seconds), "{name}: {seconds} s");
+            assert!(
+                distance < 0.5,
+                "{name}, {decoder}: {distance}, {late} samples late"
+            );
+        }
+    }
 }
 
 #[test]
