@@ -23,7 +23,7 @@ mod vendor;
 mod words;
 
 use crate::workspace::{self, Workspace};
-use crate::{demo, models, process, python};
+use crate::{demo, models, process, programs, python};
 use anyhow::{Context, Result, bail};
 use report::{Report, Row};
 use serde_json::{Value, json};
@@ -55,8 +55,9 @@ impl Bench {
         Ok(bench)
     }
 
-    /// Makes the folder.
+    /// Makes the folder, and sees to it that ffmpeg is there, which makes recordings and is compared with.
     fn without_program(name: &str, quick: bool) -> Result<Self> {
+        programs::install()?;
         let workspace = Workspace::load()?;
         let program = workspace.binary("release");
         let results = workspace.target_directory.join("bench");

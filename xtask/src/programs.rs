@@ -1,4 +1,4 @@
-//! Programs that tests start and that are neither Rust's nor ours.
+//! Programs that tests and benchmarks start and that are neither Rust's nor ours.
 
 use crate::{environment, process};
 use anyhow::{Context, Result};
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 const NEEDED: &[(&str, &str)] = &[("ffmpeg", "ffmpeg")];
 
 /// Installs what is missing, where there is a way to: with apt-get, in a container mostly, where one is root. Elsewhere
-/// the tests that need a program say so themselves, and fail.
+/// what needs a program says so itself, and fails.
 pub(crate) fn install() -> Result<()> {
     let without = environment::tests_without();
     let missing: Vec<&str> = NEEDED
@@ -19,9 +19,9 @@ pub(crate) fn install() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    process::headline(&format!("installing {} for the tests", missing.join(" ")));
+    process::headline(&format!("installing {}", missing.join(" ")));
     if !environment::has_program("apt-get") {
-        println!("there is no apt-get here: install them yourself, or the tests that need them fail");
+        println!("there is no apt-get here: install them yourself, or what needs them fails");
         return Ok(());
     }
     let apt = |arguments: &[&str]| {
