@@ -15,8 +15,8 @@ pub(crate) const SPEECH: &[&str] = &[
 
 /// What is asked of it.
 const QUESTIONS: &[&str] = &[
-    "who had the superlative degree of comparison only",
-    "when will the lighthouse be repaired",
+    "what kind of times were they",
+    "what did the rabbit take out of its pocket",
 ];
 
 /// Builds, fetches, indexes and asks.
