@@ -5,10 +5,11 @@
 //! process holds the lock file, or else compared row by row. Anything wrong with the file costs time, never an
 //! answer.
 
+use super::codes_file;
 use super::record::quantize;
 use super::rows::{self, Scored};
 use super::side_file::{Identity, SideFile};
-use super::snapshot::Snapshot;
+use super::snapshot::{Candidate, Snapshot};
 use crate::db::{Db, beside};
 use crate::fault::{Attempt, Fault};
 use audiorag_core::Error;
@@ -24,8 +25,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 const SELECTIVE: usize = 20_000;
 /// As many rows are compared exactly at no more cost than a scan and its rescoring.
 const FEW: usize = 256;
+/// How far scores in eight bits may be from exact ones, in steps of the query's components: rounding errors of some
+/// hundred components add up to half a step, and this is many times that, for two vectors.
+const REACH: f32 = 8.0;
+/// Bytes that are read in less than a millisecond. Waiting for another thread takes as long.
+const AT_HAND: usize = 8 << 20;
 /// Fewer dead records than these are never worth a new file.
 const WORTH_COMPACTING: usize = 4096;
+
+/// As many records without codes are worth writing some.
+const WORTH_CODES: usize = if cfg!(test) { 1024 } else { 16_384 };
+/// Components that a code needs to tell near vectors from others.
+const LEAST_DIMENSIONS: usize = 256;
 
 /// The side file of one space.
 pub(super) struct Index {
@@ -81,17 +92,19 @@ impl Index {
         wanted: usize,
         filter: &Filter,
     ) -> Attempt<Vec<Scored>> {
-        let newest = rows::newest(db, self.space_id).await?;
+        let (newest, ids) = if filter.is_empty() {
+            if let Some(found) = self.at_once(db, query, wanted).await? {
+                return Ok(found);
+            }
+            (rows::newest(db, self.space_id).await?, None)
+        } else {
+            rows::matching(db, self.space_id, filter, SELECTIVE).await?
+        };
         if newest == 0 {
             return Ok(Vec::new());
         }
         let Some(snapshot) = self.up_to_date(db, newest).await? else {
             return self.exact(db, query, wanted, filter).await;
-        };
-        let ids = if filter.is_empty() {
-            None
-        } else {
-            rows::matching(db, self.space_id, filter, SELECTIVE).await?
         };
         let mut best = match ids {
             Some(ids) => self.among(db, &snapshot, query, wanted, &ids).await?,
@@ -102,6 +115,38 @@ impl Index {
         }
         rows::keep_best(&mut best, wanted);
         Ok(best)
+    }
+
+    /// The answer in the usual case, with one statement: nothing is newer than what this process has seen, and the
+    /// nearest are all there. `None` in any other case.
+    async fn at_once(&self, db: &Db, query: &[f32], wanted: usize) -> Attempt<Option<Vec<Scored>>> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let Some(snapshot) = self.latest() else {
+            return Ok(None);
+        };
+        let candidates = self.scan(&snapshot, query, candidates_for(wanted)).await?;
+        let asked = near(&candidates, wanted + wanted / 4 + 2);
+        if asked.is_empty() {
+            return Ok(None);
+        }
+        let (newest, mut scored) = rows::score_with_newest(db, self.space_id, &ids(asked), query).await?;
+        if newest > snapshot.last_id() || !are_enough(&scored, asked, &candidates, wanted) {
+            return Ok(None);
+        }
+        rows::keep_best(&mut scored, wanted);
+        Ok(Some(scored))
+    }
+
+    /// The `wanted` nearest records, on this thread where that takes less time than another one's.
+    async fn scan(&self, snapshot: &Arc<Snapshot>, query: &[f32], wanted: usize) -> Attempt<Vec<Candidate>> {
+        let quantized = quantize(query);
+        if snapshot.bytes_of_a_scan() <= AT_HAND {
+            return Ok(snapshot.scan(&quantized, wanted));
+        }
+        let shared = Arc::clone(snapshot);
+        blocking(move || shared.scan(&quantized, wanted)).await
     }
 
     /// The same by comparing every row: the oracle, and the way out when the file fails.
@@ -124,15 +169,24 @@ impl Index {
         wanted: usize,
         ids: &[i64],
     ) -> Attempt<Vec<Scored>> {
-        let everything = Filter::default();
-        let candidates = candidates_for(wanted);
-        if ids.len() <= candidates.max(FEW) {
-            return rows::score(db, self.space_id, ids, &everything, query).await;
+        let few = candidates_for(wanted);
+        if ids.len() <= few.max(FEW) {
+            return rows::score(db, self.space_id, ids, &Filter::default(), query).await;
         }
-        let (shared, ids, quantized) = (Arc::clone(snapshot), ids.to_vec(), quantize(query));
-        let found = blocking(move || shared.scan_only(&quantized, candidates, &ids)).await?;
-        let ids: Vec<i64> = found.into_iter().map(|candidate| candidate.id).collect();
-        rows::score(db, self.space_id, &ids, &everything, query).await
+        let quantized = quantize(query);
+        let found = if ids.len() * snapshot.stride() <= AT_HAND {
+            snapshot.scan_only(&quantized, few, ids)
+        } else {
+            let (shared, ids) = (Arc::clone(snapshot), ids.to_vec());
+            blocking(move || shared.scan_only(&quantized, few, &ids)).await?
+        };
+        let asked = near(&found, wanted);
+        let scored = rows::score(db, self.space_id, &self::ids(asked), &Filter::default(), query).await?;
+        if are_enough(&scored, asked, &found, wanted) {
+            return Ok(scored);
+        }
+        // Somebody is deleting some.
+        rows::score(db, self.space_id, &self::ids(&found), &Filter::default(), query).await
     }
 
     /// Searches everything, then drops what is dead or does not pass the filter, and widens until enough is left.
@@ -147,11 +201,9 @@ impl Index {
         let enough = wanted.saturating_mul(2).saturating_add(8);
         let mut candidates = candidates_for(wanted);
         loop {
-            let (shared, quantized) = (Arc::clone(snapshot), quantize(query));
-            let found = blocking(move || shared.scan(&quantized, candidates)).await?;
+            let found = self.scan(snapshot, query, candidates).await?;
             let exhausted = found.len() < candidates;
-            let ids: Vec<i64> = found.into_iter().map(|candidate| candidate.id).collect();
-            let scored = rows::score(db, self.space_id, &ids, filter, query).await?;
+            let scored = rows::score(db, self.space_id, &ids(&found), filter, query).await?;
             if scored.len() >= enough || exhausted {
                 return Ok(scored);
             }
@@ -214,6 +266,7 @@ impl Index {
                     break;
                 }
             }
+            file = self.add_codes(file).await?;
         }
         *work = Some(file);
         Ok(())
@@ -225,7 +278,7 @@ impl Index {
         let (path, wanted, writable) = (self.path.clone(), identity.clone(), self.writable);
         let mut opened = blocking(move || SideFile::open(&path, &wanted, writable)).await??;
         if let Some(file) = &opened {
-            let snapshot = Snapshot::new(file.stride(), file.map()?, file.last_id());
+            let snapshot = self.mapped(file)?;
             if self.agrees(db, &snapshot).await? {
                 self.replace(snapshot);
             } else {
@@ -239,6 +292,36 @@ impl Index {
             opened = Some(file);
         }
         Ok(opened)
+    }
+
+    /// Writes codes for the records that have none when they are many. Without them a search takes longer.
+    async fn add_codes(&self, mut file: SideFile) -> Result<SideFile, Trouble> {
+        let Some(snapshot) = self.latest() else {
+            return Ok(file);
+        };
+        let coded = snapshot.codes().map_or(0, |codes| codes.len());
+        if self.dimensions < LEAST_DIMENSIONS || snapshot.len() - coded < WORTH_CODES {
+            return Ok(file);
+        }
+        let (path, shared) = (self.codes_path(), Arc::clone(&snapshot));
+        let (file, codes) = blocking(move || {
+            let codes = file.seal().and_then(|()| {
+                codes_file::bring_up_to_date(&path, file.generation(), &shared, file.count() as usize)
+            });
+            (file, codes)
+        })
+        .await?;
+        match codes {
+            Ok(codes) => self.replace(snapshot.with_codes(Arc::new(codes))),
+            Err(error) => {
+                tracing::warn!(path = %self.codes_path().display(), %error, "cannot write the codes of vectors");
+            }
+        }
+        Ok(file)
+    }
+
+    fn codes_path(&self) -> PathBuf {
+        beside(&self.path, ".codes")
     }
 
     /// Whether the file can have been made from these rows. A database that was restored from a copy has the name
@@ -314,7 +397,7 @@ impl Index {
         let path = self.path.clone();
         let file = blocking(move || file.seal().and_then(|()| file.rename(&path)).map(|()| file)).await??;
         self.show(&file)?;
-        Ok(Some(file))
+        Ok(Some(self.add_codes(file).await?))
     }
 
     /// The right to append, if nobody has it.
@@ -343,8 +426,21 @@ impl Index {
 
     /// Maps the whole file.
     fn show(&self, file: &SideFile) -> io::Result<()> {
-        self.replace(Snapshot::new(file.stride(), file.map()?, file.last_id()));
+        self.replace(self.mapped(file)?);
         Ok(())
+    }
+
+    /// All of a file, with the codes that there are.
+    fn mapped(&self, file: &SideFile) -> io::Result<Snapshot> {
+        let snapshot = Snapshot::new(file.stride(), file.map()?, file.last_id());
+        match codes_file::open(&self.codes_path(), file.generation(), &snapshot) {
+            Ok(Some(codes)) => Ok(snapshot.with_codes(Arc::new(codes))),
+            Ok(None) => Ok(snapshot),
+            Err(error) => {
+                tracing::debug!(path = %self.codes_path().display(), %error, "cannot read the codes of vectors");
+                Ok(snapshot)
+            }
+        }
     }
 
     /// Puts records behind those that are shown already.
@@ -381,6 +477,32 @@ fn candidates_for(wanted: usize) -> usize {
     wanted.saturating_mul(4).max(48)
 }
 
+/// Those of the candidates, best first, that may be among the `wanted` nearest when their scores are exact.
+fn near(candidates: &[Candidate], wanted: usize) -> &[Candidate] {
+    let Some(last) = candidates.get(wanted.saturating_sub(1)) else {
+        return candidates;
+    };
+    let end = candidates.partition_point(|candidate| candidate.score >= last.score - REACH);
+    candidates.get(..end).unwrap_or_default()
+}
+
+/// Whether the `wanted` nearest are among these, which are what is there of those that were `asked` for, the first of
+/// all `candidates`.
+fn are_enough(scored: &[Scored], asked: &[Candidate], candidates: &[Candidate], wanted: usize) -> bool {
+    if asked.len() < candidates.len() {
+        // As if all that are missing had been in front.
+        let missing = asked.len() - scored.len().min(asked.len());
+        near(candidates, wanted + missing).len() <= asked.len()
+    } else {
+        // Then nothing but what is missing can be behind them.
+        scored.len() == asked.len()
+    }
+}
+
+fn ids(candidates: &[Candidate]) -> Vec<i64> {
+    candidates.iter().map(|candidate| candidate.id).collect()
+}
+
 fn open_lock(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -399,5 +521,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         .map_err(|error| Fault::Explained(Error::internal("a scan stopped").with_cause(error)))
 }
 
+#[cfg(test)]
+mod code_tests;
 #[cfg(test)]
 mod tests;

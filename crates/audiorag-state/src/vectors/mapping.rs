@@ -25,10 +25,11 @@ impl Mapping {
             ));
         }
         // SAFETY: Reading a map is undefined when the file shrinks or its mapped bytes change underneath. Side files
-        // are private to this crate, in a directory of the user's own. They only ever grow at the end, past
-        // everything that is mapped (`SideFile::append` writes after the records it knows, which include every
-        // record that any reader can have found valid); they are replaced by renaming another file over them, which
-        // leaves the mapped one as it is; and no code truncates one.
+        // and the files of their codes are private to this crate, in a directory of the user's own. They only ever
+        // grow at the end, past everything that is mapped (`SideFile::append` writes after the records it knows, which
+        // include every record that any reader can have found valid; `codes_file::bring_up_to_date` writes after the
+        // codes that the header counts, and the header is never mapped); they are replaced by removing them or by
+        // renaming another file over them, which leaves the mapped one as it is; and no code truncates one.
         let map = unsafe { MmapOptions::new().offset(offset).len(length).map(file)? };
         Ok(Self(Some(map)))
     }

@@ -1,5 +1,7 @@
 //! The embedded vector store: rows in the database, scanned through a memory-mapped side file.
 
+mod codes;
+mod codes_file;
 mod index;
 mod mapping;
 mod record;

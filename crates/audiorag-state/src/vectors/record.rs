@@ -67,18 +67,25 @@ pub(super) fn is_valid(record: &[u8]) -> bool {
         .is_some_and(|(body, checksum)| crc32fast::hash(body).to_le_bytes() == *checksum)
 }
 
+/// What a component of the record stands for is it times this.
+pub(super) fn scale(record: &[u8]) -> f32 {
+    record
+        .get(ID..ID + SCALE)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map_or(0.0, f32::from_le_bytes)
+}
+
+/// The components of a record.
+pub(super) fn components(record: &[u8]) -> &[i8] {
+    let bytes = record.get(ID + SCALE..record.len().saturating_sub(CHECKSUM));
+    bytemuck::cast_slice(bytes.unwrap_or_default())
+}
+
 /// The inner product of a record and a query, in units of the query's scale. A record that cannot be read comes
 /// last.
 pub(super) fn similarity(record: &[u8], query: &[i8]) -> f32 {
-    let components = record
-        .get(ID + SCALE..record.len().saturating_sub(CHECKSUM))
-        .unwrap_or_default();
-    let scale = record
-        .get(ID..ID + SCALE)
-        .and_then(|bytes| bytes.try_into().ok())
-        .map_or(0.0, f32::from_le_bytes);
-    let product = i8::dot(bytemuck::cast_slice(components), query).unwrap_or(f64::NEG_INFINITY);
-    let score = product as f32 * scale;
+    let product = i8::dot(components(record), query).unwrap_or(f64::NEG_INFINITY);
+    let score = product as f32 * scale(record);
     if score.is_nan() { f32::NEG_INFINITY } else { score }
 }
 

@@ -117,20 +117,21 @@ const BY_SPEAKER: Columns = Columns {
     ..AT_HAND
 };
 
-/// The numbers of the vectors that pass the filter, rising, or `None` when they are more than `most`.
+/// The newest vector of the space, or 0, and the numbers of the vectors that pass the filter, rising, or `None` when
+/// they are more than `most`.
 pub(super) async fn matching(
     db: &Db,
     space_id: i64,
     filter: &Filter,
     most: usize,
-) -> Attempt<Option<Vec<i64>>> {
+) -> Attempt<(i64, Option<Vec<i64>>)> {
     let row = db
         .reader()
         .query_one_raw(matching_query(space_id, filter, most))
         .await?;
-    let list: Option<String> = match row {
-        Some(row) => row.try_get_by_index(0)?,
-        None => None,
+    let (list, newest): (Option<String>, Option<i64>) = match row {
+        Some(row) => (row.try_get_by_index(0)?, row.try_get_by_index(1)?),
+        None => (None, None),
     };
     let mut ids: Vec<i64> = list
         .unwrap_or_default()
@@ -138,7 +139,7 @@ pub(super) async fn matching(
         .filter_map(|number| number.parse().ok())
         .collect();
     ids.sort_unstable();
-    Ok((ids.len() <= most).then_some(ids))
+    Ok((newest.unwrap_or_default(), (ids.len() <= most).then_some(ids)))
 }
 
 /// One row with up to `most` numbers and one more: reading a row costs more than reading a number.
@@ -154,8 +155,8 @@ fn matching_query(space_id: i64, filter: &Filter, most: usize) -> Statement {
     // The plus keeps the planner from walking through the whole space instead of using the index that the filter
     // calls for.
     let text = format!(
-        "SELECT group_concat(id) FROM (SELECT v.id AS id FROM vector v WHERE +v.space_id = $1{conditions}
-         LIMIT ${})",
+        "SELECT group_concat(id), (SELECT max(id) FROM vector WHERE space_id = $1)
+         FROM (SELECT v.id AS id FROM vector v WHERE +v.space_id = $1{conditions} LIMIT ${})",
         values.len()
     );
     sql(&text, values)
@@ -188,6 +189,38 @@ pub(super) async fn score(
         }
     }
     Ok(scored)
+}
+
+/// The newest vector of the space, and the exact scores of those of the numbered vectors that are still there. The
+/// newest is 0 when none of these is.
+pub(super) async fn score_with_newest(
+    db: &Db,
+    space_id: i64,
+    ids: &[i64],
+    query: &[f32],
+) -> Attempt<(i64, Vec<Scored>)> {
+    // A list as one value: the statement is the same however many there are.
+    let list: Vec<String> = ids.iter().map(i64::to_string).collect();
+    let list = format!("[{}]", list.join(","));
+    let rows = db
+        .reader()
+        .query_all_raw(sql(
+            "SELECT v.record_id, e.vector, (SELECT max(id) FROM vector WHERE space_id = $1)
+             FROM vector v JOIN embedding e ON e.id = v.embedding_id
+             WHERE v.space_id = $1 AND v.id IN (SELECT value FROM json_each($2))",
+            [space_id.into(), list.into()],
+        ))
+        .await?;
+    let (mut newest, mut scored) = (0, Vec::with_capacity(rows.len()));
+    for row in rows {
+        let vector: Vec<u8> = row.try_get_by_index(1)?;
+        newest = row.try_get_by_index(2)?;
+        scored.push(Scored {
+            record: row.try_get_by_index(0)?,
+            score: dot(&vector, query),
+        });
+    }
+    Ok((newest, scored))
 }
 
 /// The `wanted` nearest vectors behind number `after` that pass the filter, by comparing each: slow and exact.

@@ -145,8 +145,12 @@ impl SideFile {
         record::size(self.identity.dimensions)
     }
 
+    /// Tells this file from others at its path.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Valid records.
-    #[cfg(test)]
     pub(super) fn count(&self) -> u64 {
         self.count
     }
@@ -252,17 +256,17 @@ fn fresh_generation() -> u64 {
 }
 
 #[cfg(unix)]
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
 }
 
 #[cfg(unix)]
-fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+pub(super) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
 }
 
 #[cfg(windows)]
-fn read_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+pub(super) fn read_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
     use std::os::windows::fs::FileExt as _;
     while !buffer.is_empty() {
         let read = file.seek_read(buffer, offset)?;
@@ -276,7 +280,7 @@ fn read_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()
 }
 
 #[cfg(windows)]
-fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+pub(super) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     use std::os::windows::fs::FileExt as _;
     while !bytes.is_empty() {
         let written = file.seek_write(bytes, offset)?;
