@@ -116,7 +116,7 @@ impl State {
                 for batch in keys.chunks(KEYS) {
                     let text = format!(
                         "SELECT embedding_key, vector FROM embedding WHERE embedding_key IN ({})",
-                        placeholders(1, batch.len())
+                        placeholders(batch.len())
                     );
                     let values = batch.iter().map(|key| Value::from(key.as_str()));
                     for row in self.db.reader().query_all_raw(sql(&text, values)).await? {
@@ -154,7 +154,7 @@ impl State {
                 }
                 let tx = self.db.begin().await?;
                 let space_id = space::number(&tx, space).await?;
-                space::insert_embeddings(&tx, space_id, &unit).await?;
+                space::insert_embeddings(&tx, space_id, unit).await?;
                 if let Some(paid) = paid {
                     journal::settle(&tx, paid).await?;
                 }

@@ -174,21 +174,16 @@ pub(crate) fn sql(text: &str, values: impl IntoIterator<Item = Value>) -> Statem
     Statement::from_sql_and_values(DbBackend::Sqlite, text, values)
 }
 
-/// `$first, $first+1, …` for `count` values.
-pub(crate) fn placeholders(first: usize, count: usize) -> String {
-    (first..first + count)
-        .map(|number| format!("${number}"))
-        .collect::<Vec<_>>()
-        .join(", ")
+/// `?, ?, …` for `count` values. A statement that has these has no `$1`: numbers are counted apart. Many values must
+/// not have numbers, which SQLite and the driver look up one behind the other for each.
+pub(crate) fn placeholders(count: usize) -> String {
+    vec!["?"; count].join(", ")
 }
 
-/// `($1, $2), ($3, $4), …` for so many rows of so many values, to write them with one statement: each statement is a
-/// message to the thread that has the connection, which takes longer than most rows do.
-pub(crate) fn tuples(rows: usize, columns: usize) -> String {
-    (0..rows)
-        .map(|row| format!("({})", placeholders(row * columns + 1, columns)))
-        .collect::<Vec<_>>()
-        .join(", ")
+/// A row of values so many times, to write them with one statement: each statement is a message to the thread that has
+/// the connection, which takes longer than most rows do.
+pub(crate) fn repeated(row: &str, rows: usize) -> String {
+    vec![row; rows].join(", ")
 }
 
 /// Milliseconds since 1970.

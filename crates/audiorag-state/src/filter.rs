@@ -73,11 +73,14 @@ impl Conditions<'_> {
         self.push(&format!("{column} {operator} ${place}"));
     }
 
-    fn list(&mut self, values: impl ExactSizeIterator<Item = Value>) {
-        let places = crate::db::placeholders(self.values.len() + 1, values.len());
+    fn list(&mut self, values: impl Iterator<Item = Value>) {
+        let first = self.values.len() + 1;
         self.values.extend(values);
+        let places: Vec<String> = (first..=self.values.len())
+            .map(|number| format!("${number}"))
+            .collect();
         self.text.push_str(" IN (");
-        self.text.push_str(&places);
+        self.text.push_str(&places.join(", "));
         self.text.push(')');
     }
 }

@@ -63,7 +63,7 @@ pub(crate) async fn live(
     for batch in ids.chunks(IDS) {
         let condition = format!(
             "c.chunk_key IN ({}) AND s.active_revision = c.revision_id",
-            placeholders(1, batch.len())
+            placeholders(batch.len())
         );
         let values = batch.iter().map(|id| Value::from(id.as_str()));
         for chunk in placed(connection, &condition, values).await? {

@@ -1,6 +1,6 @@
 //! Rows that stand for embedding spaces.
 
-use crate::db::{now, sql, tuples};
+use crate::db::{now, repeated, sql};
 use crate::entity;
 use crate::fault::{Attempt, Fault};
 use audiorag_core::Error;
@@ -71,24 +71,21 @@ fn from_row(row: entity::space::Model) -> EmbeddingSpace {
 pub(crate) async fn insert_embeddings(
     connection: &impl ConnectionTrait,
     space_id: i64,
-    rows: &[(&str, Vec<u8>)],
+    rows: Vec<(&str, Vec<u8>)>,
 ) -> Attempt<u64> {
-    let created = now();
-    let mut new = 0;
-    for batch in rows.chunks(EMBEDDINGS) {
-        let mut values: Vec<Value> = Vec::with_capacity(batch.len() * 4);
-        for (key, vector) in batch {
-            values.extend([
-                (*key).into(),
-                space_id.into(),
-                vector.clone().into(),
-                created.into(),
-            ]);
-        }
+    let (created, mut new) = (now(), 0);
+    let mut rows = rows.into_iter();
+    while rows.len() > 0 {
+        let count = rows.len().min(EMBEDDINGS);
+        let values: Vec<Value> = rows
+            .by_ref()
+            .take(count)
+            .flat_map(|(key, vector)| [key.into(), space_id.into(), vector.into(), created.into()])
+            .collect();
         let text = format!(
             "INSERT INTO embedding (embedding_key, space_id, vector, created_at) VALUES {}
              ON CONFLICT (embedding_key, space_id) DO NOTHING",
-            tuples(batch.len(), 4)
+            repeated("(?, ?, ?, ?)", count)
         );
         new += connection.execute_raw(sql(&text, values)).await?.rows_affected();
     }

@@ -313,10 +313,11 @@ pub(crate) fn time_quality(estimated: bool) -> TimeQuality {
 
 /// A vector as little-endian 32-bit floats.
 pub(crate) fn write_vector(vector: &[f32]) -> Vec<u8> {
-    vector
-        .iter()
-        .flat_map(|component| component.to_le_bytes())
-        .collect()
+    let mut bytes = Vec::with_capacity(vector.len() * 4);
+    for component in vector {
+        bytes.extend_from_slice(&component.to_le_bytes());
+    }
+    bytes
 }
 
 /// A vector from little-endian 32-bit floats.

@@ -170,25 +170,28 @@ pub(super) async fn score(
     filter: &Filter,
     query: &[f32],
 ) -> Attempt<Vec<Scored>> {
-    let mut scored = Vec::with_capacity(ids.len());
-    for batch in ids.chunks(LIST) {
-        let mut values = vec![space_id.into()];
-        let conditions = AT_HAND.conditions(filter, &mut values);
-        let list = placeholders(values.len() + 1, batch.len());
-        values.extend(batch.iter().map(|id| Value::from(*id)));
-        let text = format!(
-            "SELECT v.record_id, e.vector FROM vector v JOIN embedding e ON e.id = v.embedding_id
-             WHERE v.space_id = $1{conditions} AND v.id IN ({list})"
-        );
-        for row in db.reader().query_all_raw(sql(&text, values)).await? {
-            let vector: Vec<u8> = row.try_get_by_index(1)?;
-            scored.push(Scored {
-                record: row.try_get_by_index(0)?,
-                score: dot(&vector, query),
-            });
-        }
+    let mut values = vec![space_id.into(), list(ids)];
+    let conditions = AT_HAND.conditions(filter, &mut values);
+    let text = format!(
+        "SELECT v.record_id, e.vector FROM vector v JOIN embedding e ON e.id = v.embedding_id
+         WHERE v.space_id = $1 AND v.id IN (SELECT value FROM json_each($2)){conditions}"
+    );
+    let rows = db.reader().query_all_raw(sql(&text, values)).await?;
+    let mut scored = Vec::with_capacity(rows.len());
+    for row in rows {
+        let vector: Vec<u8> = row.try_get_by_index(1)?;
+        scored.push(Scored {
+            record: row.try_get_by_index(0)?,
+            score: dot(&vector, query),
+        });
     }
     Ok(scored)
+}
+
+/// Numbers as one value, for `json_each`: the statement is the same however many there are.
+fn list(ids: &[i64]) -> Value {
+    let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
+    format!("[{}]", ids.join(",")).into()
 }
 
 /// The newest vector of the space, and the exact scores of those of the numbered vectors that are still there. The
@@ -199,16 +202,13 @@ pub(super) async fn score_with_newest(
     ids: &[i64],
     query: &[f32],
 ) -> Attempt<(i64, Vec<Scored>)> {
-    // A list as one value: the statement is the same however many there are.
-    let list: Vec<String> = ids.iter().map(i64::to_string).collect();
-    let list = format!("[{}]", list.join(","));
     let rows = db
         .reader()
         .query_all_raw(sql(
             "SELECT v.record_id, e.vector, (SELECT max(id) FROM vector WHERE space_id = $1)
              FROM vector v JOIN embedding e ON e.id = v.embedding_id
              WHERE v.space_id = $1 AND v.id IN (SELECT value FROM json_each($2))",
-            [space_id.into(), list.into()],
+            [space_id.into(), list(ids)],
         ))
         .await?;
     let (mut newest, mut scored) = (0, Vec::with_capacity(rows.len()));
@@ -297,7 +297,7 @@ fn selections(selector: &Selector, space_id: Option<i64>) -> Vec<(String, Vec<Va
             distinct
                 .chunks(LIST)
                 .map(|batch| {
-                    let list = placeholders(1, batch.len());
+                    let list = placeholders(batch.len());
                     (
                         format!("record_id IN ({list})"),
                         batch.iter().map(|id| Value::from(*id)).collect(),

@@ -1,10 +1,9 @@
 //! Writing records into the rows of the embedded vector store, many with each statement.
 
 use super::rows::delete_where;
-use crate::db::{placeholders, sql, tuples};
+use crate::db::{placeholders, repeated, sql};
 use crate::fault::Attempt;
 use crate::{space, stored};
-use audiorag_core::Error;
 use audiorag_core::capability::VectorRecord;
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, QueryResult, Value};
 use std::collections::{BTreeSet, HashMap};
@@ -26,7 +25,7 @@ pub(super) async fn upsert(tx: &DatabaseTransaction, space_id: i64, records: &[V
             )
         })
         .collect();
-    space::insert_embeddings(tx, space_id, &vectors).await?;
+    space::insert_embeddings(tx, space_id, vectors).await?;
     let mut seen = BTreeSet::new();
     let mut last: Vec<&VectorRecord> = records
         .iter()
@@ -47,10 +46,7 @@ pub(super) async fn upsert(tx: &DatabaseTransaction, space_id: i64, records: &[V
             }
         }
         if !replaced.is_empty() {
-            let condition = format!(
-                "space_id = $1 AND record_id IN ({})",
-                placeholders(2, replaced.len())
-            );
+            let condition = format!("space_id = ? AND record_id IN ({})", placeholders(replaced.len()));
             let ids = replaced.into_iter().map(Value::from);
             delete_where(
                 tx,
@@ -116,8 +112,8 @@ async fn stored_ones(
     let text = format!(
         "SELECT v.id, v.record_id, v.source_id, v.revision_id, v.start_ms, v.end_ms, v.language, v.date,
          e.embedding_key FROM vector v JOIN embedding e ON e.id = v.embedding_id
-         WHERE v.space_id = $1 AND v.record_id IN ({})",
-        placeholders(2, records.len())
+         WHERE v.space_id = ? AND v.record_id IN ({})",
+        placeholders(records.len())
     );
     let values: Vec<Value> = std::iter::once(space_id.into()).chain(ids).collect();
     let mut numbered = HashMap::new();
@@ -128,7 +124,7 @@ async fn stored_ones(
     if !numbered.is_empty() {
         let text = format!(
             "SELECT vector_id, speaker FROM vector_speaker WHERE vector_id IN ({})",
-            placeholders(1, numbered.len())
+            placeholders(numbered.len())
         );
         let numbers: Vec<Value> = numbered.keys().map(|number| Value::from(*number)).collect();
         for row in tx.query_all_raw(sql(&text, numbers)).await? {
@@ -141,63 +137,46 @@ async fn stored_ones(
     Ok(numbered.into_values().collect())
 }
 
-/// Writes records of which none is there.
+/// Writes records of which none is there. Numbers are looked up where they are needed: each row that comes back is a
+/// message from the thread that has the connection.
 async fn insert(tx: &DatabaseTransaction, space_id: i64, records: &[&VectorRecord]) -> Attempt<()> {
     if records.is_empty() {
         return Ok(());
     }
-    let keys = records
-        .iter()
-        .map(|record| Value::from(record.embedding_key.as_str()));
-    let text = format!(
-        "SELECT embedding_key, id FROM embedding WHERE space_id = $1 AND embedding_key IN ({})",
-        placeholders(2, records.len())
-    );
-    let values: Vec<Value> = std::iter::once(space_id.into()).chain(keys).collect();
-    let mut embeddings: HashMap<String, i64> = HashMap::new();
-    for row in tx.query_all_raw(sql(&text, values)).await? {
-        embeddings.insert(row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-    }
-    let mut values: Vec<Value> = Vec::with_capacity(records.len() * 9);
+    let mut values: Vec<Value> = Vec::with_capacity(records.len() * 10);
+    let mut speakers: Vec<(&str, &str)> = Vec::new();
     for record in records {
-        let embedding = embeddings.get(record.embedding_key.as_str());
-        let embedding = embedding.ok_or_else(|| Error::internal("a vector was not stored"))?;
         values.extend([
             record.id.as_str().into(),
             record.source_id.as_str().into(),
             record.revision.0.into(),
             space_id.into(),
-            (*embedding).into(),
+            record.embedding_key.as_str().into(),
+            space_id.into(),
             (record.span.start().as_millis() as i64).into(),
             (record.span.end().as_millis() as i64).into(),
             record.language.clone().into(),
             record.date.clone().into(),
         ]);
+        let distinct: BTreeSet<&str> = record.speakers.iter().map(String::as_str).collect();
+        speakers.extend(distinct.into_iter().map(|speaker| (speaker, record.id.as_str())));
     }
+    let row = "(?, ?, ?, ?, (SELECT id FROM embedding WHERE embedding_key = ? AND space_id = ?), ?, ?, ?, ?)";
     let text = format!(
         "INSERT INTO vector (record_id, source_id, revision_id, space_id, embedding_id, start_ms, end_ms, language,
-         date) VALUES {} RETURNING record_id, id",
-        tuples(records.len(), 9)
+         date) VALUES {}",
+        repeated(row, records.len())
     );
-    let mut numbers: HashMap<String, i64> = HashMap::new();
-    for row in tx.query_all_raw(sql(&text, values)).await? {
-        numbers.insert(row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-    }
-    let mut speakers: Vec<(&str, i64)> = Vec::new();
-    for record in records {
-        let number = numbers.get(record.id.as_str());
-        let number = number.ok_or_else(|| Error::internal("a vector was not stored"))?;
-        let distinct: BTreeSet<&str> = record.speakers.iter().map(String::as_str).collect();
-        speakers.extend(distinct.into_iter().map(|speaker| (speaker, *number)));
-    }
+    tx.execute_raw(sql(&text, values)).await?;
     for batch in speakers.chunks(SPEAKERS) {
+        let row = "(?, (SELECT id FROM vector WHERE record_id = ? AND space_id = ?))";
         let text = format!(
             "INSERT INTO vector_speaker (speaker, vector_id) VALUES {}",
-            tuples(batch.len(), 2)
+            repeated(row, batch.len())
         );
         let values: Vec<Value> = batch
             .iter()
-            .flat_map(|(speaker, number)| [Value::from(*speaker), Value::from(*number)])
+            .flat_map(|(speaker, record)| [(*speaker).into(), (*record).into(), space_id.into()])
             .collect();
         tx.execute_raw(sql(&text, values)).await?;
     }
