@@ -117,12 +117,11 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn expression(&self) -> String {
+    /// What the index is asked for.
+    fn tokens(&self) -> BTreeSet<String> {
         let codes = self.words.values().flatten().cloned();
         let numbers = self.numbers.iter().map(|number| number_token(*number));
-        let tokens: BTreeSet<String> = codes.chain(numbers).collect();
-        let quoted: Vec<String> = tokens.iter().map(|token| lexical::quoted(token)).collect();
-        quoted.join(" OR ")
+        codes.chain(numbers).collect()
     }
 
     /// How well a text has what is wanted: each word by its most similar one of the same sound, each number in full.
@@ -157,7 +156,7 @@ impl State {
                 if (wanted.words.is_empty() && wanted.numbers.is_empty()) || limit == 0 {
                     return Ok(Vec::new());
                 }
-                let mut found: Vec<(ChunkId, f32)> = candidates(&self.db, &wanted.expression(), filter)
+                let mut found: Vec<(ChunkId, f32)> = candidates(&self.db, &wanted.tokens(), filter)
                     .await?
                     .into_iter()
                     .map(|(id, text)| (id, wanted.score(&text) as f32))
@@ -181,39 +180,109 @@ async fn wanted(db: &Db, query: &str) -> Attempt<Wanted> {
             .collect(),
         ..Wanted::default()
     };
+    let mut sounding = Vec::new();
     for term in lexical::terms(query) {
         for word in words(&term) {
             if word.chars().count() < LEAST_LETTERS || word.contains(|c: char| c.is_ascii_digit()) {
                 continue;
             }
             let codes = codes(&word);
-            if !codes.is_empty() && !lexical::is_known(db, &term).await? {
-                wanted.words.insert(word, codes);
+            if !codes.is_empty() {
+                sounding.push((term.clone(), word, codes));
             }
+        }
+    }
+    let terms: Vec<String> = sounding.iter().map(|(term, ..)| term.clone()).collect();
+    let known = lexical::known(db, &terms).await?;
+    for ((_, word, codes), known) in sounding.into_iter().zip(known) {
+        if !known {
+            wanted.words.insert(word, codes);
         }
     }
     Ok(wanted)
 }
 
 /// Chunks that have one of the codes, those with more and rarer ones first, with their texts.
-async fn candidates(db: &Db, expression: &str, filter: &Filter) -> Attempt<Vec<(ChunkId, String)>> {
-    let mut values: Vec<Value> = vec![expression.into()];
+///
+/// BM25 would not do: this index keeps no places, so that FTS5 reads and splits the texts of all rows to rank them.
+async fn candidates(db: &Db, tokens: &BTreeSet<String>, filter: &Filter) -> Attempt<Vec<(ChunkId, String)>> {
+    let ranked = ranked(db, tokens).await?;
+    let mut found = Vec::new();
+    let mut rest = ranked.as_slice();
+    // More at once each time: of some filters most rows fall short.
+    let mut most = CANDIDATES;
+    while !rest.is_empty() && found.len() < CANDIDATES {
+        let (next, later) = rest.split_at(most.min(rest.len()));
+        found.extend(live_texts(db, next, CANDIDATES - found.len(), filter).await?);
+        rest = later;
+        most *= 2;
+    }
+    Ok(found)
+}
+
+/// The rows that have one of the codes, those with more and rarer ones first.
+async fn ranked(db: &Db, tokens: &BTreeSet<String>) -> Attempt<Vec<i64>> {
+    let lists: Vec<String> = (1..=tokens.len())
+        .map(|place| {
+            format!("(SELECT group_concat(rowid) FROM chunk_sound WHERE chunk_sound MATCH ${place})")
+        })
+        .collect();
+    let text = format!("SELECT (SELECT max(id) FROM chunk), {}", lists.join(", "));
+    let values = tokens.iter().map(|token| lexical::quoted(token).into());
+    let Some(row) = db.reader().query_one_raw(sql(&text, values)).await? else {
+        return Ok(Vec::new());
+    };
+    let all: Option<i64> = row.try_get_by_index(0)?;
+    let mut weighed: Vec<(i64, f64)> = Vec::new();
+    for place in 1..=lists.len() {
+        let list: Option<String> = row.try_get_by_index(place)?;
+        let list = list.unwrap_or_default();
+        let ids: Vec<i64> = list.split(',').filter_map(|id| id.parse().ok()).collect();
+        let weight = rarity(ids.len(), all.unwrap_or_default());
+        weighed.extend(ids.into_iter().map(|id| (id, weight)));
+    }
+    Ok(heaviest_first(weighed))
+}
+
+/// How much one of all rows has of what so many have.
+fn rarity(rows: usize, all: i64) -> f64 {
+    (1.0 + all.max(0) as f64 / (1.0 + rows as f64)).ln()
+}
+
+/// Each row once, by the sum of its weights.
+fn heaviest_first(mut weighed: Vec<(i64, f64)>) -> Vec<i64> {
+    weighed.sort_unstable_by_key(|(id, _)| *id);
+    weighed.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        if same {
+            kept.1 += next.1;
+        }
+        same
+    });
+    // Stable: of equal ones the older is first.
+    weighed.sort_by(|a, b| b.1.total_cmp(&a.1));
+    weighed.into_iter().map(|(id, _)| id).collect()
+}
+
+/// The texts of those rows that are live and pass the filter, in their order.
+async fn live_texts(db: &Db, rows: &[i64], limit: usize, filter: &Filter) -> Attempt<Vec<(ChunkId, String)>> {
+    let rows: Vec<String> = rows.iter().map(i64::to_string).collect();
+    let mut values: Vec<Value> = vec![format!("[{}]", rows.join(",")).into()];
     let conditions = COLUMNS.conditions(filter, &mut values);
-    values.push((CANDIDATES as i64).into());
+    values.push((limit as i64).into());
     let text = format!(
-        "SELECT c.chunk_key, c.text FROM chunk_sound f CROSS JOIN chunk c ON c.id = f.rowid
+        "SELECT c.chunk_key, c.text FROM json_each($1) f CROSS JOIN chunk c ON c.id = f.value
          CROSS JOIN source s ON s.id = c.source_id AND s.active_revision = c.revision_id
-         CROSS JOIN revision r ON r.id = c.revision_id
-         WHERE chunk_sound MATCH $1{conditions} ORDER BY f.rank, c.id LIMIT ${}",
+         CROSS JOIN revision r ON r.id = c.revision_id{conditions} ORDER BY f.key LIMIT ${}",
         values.len()
     );
     let rows = db.reader().query_all_raw(sql(&text, values)).await?;
-    let mut found = Vec::with_capacity(rows.len());
-    for row in rows {
-        let id: String = row.try_get_by_index(0)?;
-        found.push((ChunkId::from_stored(id), row.try_get_by_index(1)?));
-    }
-    Ok(found)
+    rows.into_iter()
+        .map(|row| {
+            let id: String = row.try_get_by_index(0)?;
+            Ok((ChunkId::from_stored(id), row.try_get_by_index(1)?))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -255,6 +324,21 @@ mod tests {
             assert!(shares && wanted.score(heard) > 0.5, "{said}");
         }
         assert!(wanting("Kowalczyk").score("the weather in the valley is cold") == 0.0);
+    }
+
+    #[test]
+    fn rows_with_more_and_rarer_codes_are_judged_first() {
+        let (rare, frequent) = (rarity(3, 1_000), rarity(400, 1_000));
+        assert!(rare > frequent && rarity(1_000, 1_000) > 0.0 && rarity(5, 0) >= 0.0);
+        let weighed = vec![
+            (7, frequent),
+            (9, frequent),
+            (4, rare),
+            (3, frequent),
+            (9, rare),
+            (8, rare),
+        ];
+        assert_eq!(heaviest_first(weighed), [9, 4, 8, 3, 7]);
     }
 
     #[test]

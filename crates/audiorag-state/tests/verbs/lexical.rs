@@ -182,6 +182,80 @@ async fn very_common_words_are_left_out_of_large_collections() {
     );
 }
 
+/// Publishes one source with these texts.
+async fn published(scratch: &Scratch, texts: &[String]) -> Vec<ChunkId> {
+    let source = scratch.add("/a/many.mp3").await;
+    let lease = scratch.lease(&source.id).await;
+    let revision = scratch.state.begin_revision(&lease, &plan("c")).await.unwrap();
+    let chunks: Vec<NewChunk> = (0..)
+        .zip(texts)
+        .map(|(number, text)| chunk(&source.id, revision, number, text))
+        .collect();
+    let facts = RevisionFacts {
+        duration: MediaTime::ZERO,
+        language: None,
+    };
+    scratch
+        .state
+        .save_chunks(&lease, revision, &facts, &chunks)
+        .await
+        .unwrap();
+    scratch
+        .state
+        .publish_revision(&lease, revision, SourceStatus::Completed)
+        .await
+        .unwrap();
+    chunks.into_iter().map(|chunk| chunk.id).collect()
+}
+
+#[tokio::test]
+async fn common_words_decide_between_rows_of_rarer_ones() {
+    let scratch = Scratch::new().await;
+    // Beyond what is scored for one word alone: "river" and "boat" in 1,560 rows each, "water" in 6,240.
+    let mut all: Vec<String> = (0..15_600)
+        .map(|number| match number % 10 {
+            0 => format!("the river has water number {number}"),
+            1 => format!("the boat is on water number {number}"),
+            2 | 3 => format!("there is nothing but water number {number}"),
+            _ => format!("there is nothing but land number {number}"),
+        })
+        .collect();
+    // Of one length, so that nothing but the words decides.
+    all[100] = "a heron stood still for some hours over there".into();
+    all[200] = "a heron in the water stood still for hours".into();
+    all[300] = "a heron by a river in water for hours".into();
+    all[400] = "the boat came down the river very very early".into();
+    let ids = published(&scratch, &all).await;
+    let found = |question: &'static str, filter: Filter| {
+        let state = &scratch.state;
+        let ids = &ids;
+        async move {
+            let found = state.search_text(question, 5, &filter).await.unwrap();
+            let place = |(id, _): &(ChunkId, f32)| ids.iter().position(|known| known == id).unwrap();
+            found.iter().map(place).collect::<Vec<_>>()
+        }
+    };
+    let anywhere = Filter::default;
+    assert_eq!(
+        found("was the heron in water?", anywhere()).await,
+        [200, 300, 100]
+    );
+    assert_eq!(
+        found("a heron, in the river or the water?", anywhere()).await[..3],
+        [300, 200, 100]
+    );
+    // Two words that are not rare, in one row.
+    assert_eq!(found("which boat was on the river?", anywhere()).await[0], 400);
+    let early = Filter {
+        within: Some(Span::from_millis(0, u64::from(u32::MAX))),
+        ..Filter::default()
+    };
+    assert_eq!(
+        found("a heron, in the river or the water?", early).await[..3],
+        [300, 200, 100]
+    );
+}
+
 #[test]
 fn no_query_is_an_error() {
     let runtime = tokio::runtime::Builder::new_current_thread()
