@@ -33,7 +33,7 @@ struct Budget {
     adding: u64,
 }
 
-/// With these a search finds what scoring all rows would find; `docs/performance.md` has figures.
+/// `docs/performance.md` has figures of how much is found with these of what BM25 would rank first among all rows.
 const BUDGET: Budget = Budget {
     every: 3_000,
     least: 100,
