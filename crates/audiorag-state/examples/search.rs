@@ -212,6 +212,10 @@ async fn build(database: &Path, folder: &Path, count: usize, texts: &Path) -> Re
             started.add(&mut spent, 0);
         }
     }
+    // As indexing does at its end.
+    let started = Clock::start();
+    state.merge_segments(&|| false).await?;
+    started.add(&mut spent, 1);
     // The first search brings the side file up to date.
     let started = Clock::start();
     if let Some(query) = vectors(&folder.join("queries.f32"), 0, 1)?.first() {

@@ -28,6 +28,7 @@ mod rebuild;
 mod records;
 mod repair;
 mod revision;
+mod segments;
 mod sound;
 mod source;
 mod space;

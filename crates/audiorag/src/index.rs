@@ -307,6 +307,12 @@ impl Indexer {
         for outcome in outcomes.into_iter().flatten() {
             report.add(outcome);
         }
+        if !report.indexed.is_empty() {
+            // Searches do without.
+            if let Err(error) = self.state.merge_segments(&|| cancel.is_cancelled()).await {
+                tracing::warn!(error = %error.report(), "the lexical index was not merged");
+            }
+        }
         report
     }
 

@@ -6,6 +6,7 @@ use audiorag_core::model::{Filter, Media, SourceStatus};
 use audiorag_core::{MediaTime, Span};
 use audiorag_state::{NewChunk, NewSource, Outcome, RevisionFacts, State};
 use proptest::prelude::*;
+use sea_orm::ConnectionTrait as _;
 use std::collections::{BTreeSet, HashMap};
 
 async fn texts(state: &State, query: &str, filter: &Filter) -> Vec<String> {
@@ -467,4 +468,47 @@ async fn misheard_names_and_numbers_are_found_by_their_sound() {
     assert!(state.search_sounds("Brandt", 0, &all).await.unwrap().is_empty());
     state.delete_source(&talk.id).await.unwrap();
     assert_eq!(sounds(state, "Brandt", &all).await, ["mister brant was late"]);
+}
+
+#[tokio::test]
+async fn merging_leaves_fewer_segments_and_the_same_answers() {
+    let scratch = Scratch::new().await;
+    for number in 0..11 {
+        let text = format!("whale number {number} swims in ocean {}", number % 3);
+        scratch.publish(&format!("/a/{number}.mp3"), &[&text]).await;
+    }
+    let url = format!("sqlite://{}", scratch.path().display());
+    let connection = sea_orm::Database::connect(url).await.unwrap();
+    let segments = async || {
+        let text = "SELECT count(DISTINCT segid) FROM chunk_fts_idx";
+        let statement = sea_orm::Statement::from_string(sea_orm::DbBackend::Sqlite, text);
+        let row = connection.query_one_raw(statement).await.unwrap().unwrap();
+        row.try_get_by_index::<i64>(0).unwrap()
+    };
+    let (before, found) = (
+        segments().await,
+        texts(&scratch.state, "ocean whales", &Filter::default()).await,
+    );
+    assert!(before > 2 && found.len() == 11, "{before} segments");
+    scratch.state.merge_segments(&|| true).await.unwrap();
+    assert_eq!(segments().await, before, "stopped before it began");
+    for _ in 0..2 {
+        scratch.state.merge_segments(&|| false).await.unwrap();
+        assert!(
+            segments().await < before.min(4),
+            "{} of {before}",
+            segments().await
+        );
+        assert_eq!(
+            texts(&scratch.state, "ocean whales", &Filter::default()).await,
+            found
+        );
+    }
+    connection.close().await.unwrap();
+    let options = audiorag_state::StateOptions {
+        read_only: true,
+        ..audiorag_state::StateOptions::new(scratch.path())
+    };
+    let reader = State::open(options).await.unwrap();
+    assert!(reader.merge_segments(&|| false).await.is_err());
 }
