@@ -145,7 +145,9 @@ impl PartReader {
         if cut.start != self.start || length > self.buffer.len() {
             return Err(Error::internal("the splitter lost its place").with_stage(Stage::Split));
         }
-        let samples: Arc<[f32]> = self.buffer.drain(..length).as_slice().into();
+        // The part takes the memory along: it may wait long for its turn, and a copy would wait with it.
+        let rest = self.buffer.split_off(length);
+        let samples = std::mem::replace(&mut self.buffer, rest);
         self.judged = self.judged.saturating_sub(length);
         self.start = cut.end;
         let index = self.index;

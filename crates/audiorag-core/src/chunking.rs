@@ -4,7 +4,7 @@ mod topics;
 mod units;
 
 pub use topics::{UNSETTLED, topics};
-pub use units::{Unit, units};
+pub use units::{Cutting, Unit, units};
 
 use crate::model::{Chapter, Chunk, ChunkLine, TimeQuality, Transcript};
 use crate::{Error, MediaTime, Result, Span};

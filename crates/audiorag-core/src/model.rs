@@ -7,7 +7,6 @@ pub use filter::Filter;
 use crate::cite::Unsupported;
 use crate::id::{ChunkId, ContentHash, SourceId};
 use crate::{Error, Locator, MediaTime, Result, Span};
-use std::sync::Arc;
 
 /// The sample rate of all audio after decoding, in Hz.
 pub const SAMPLE_RATE: u32 = 16_000;
@@ -99,7 +98,7 @@ pub struct AudioPart {
     /// Place in the source.
     pub span: Span,
     /// Mono samples in −1 to 1.
-    pub samples: Arc<[f32]>,
+    pub samples: Vec<f32>,
     /// Where speech was detected, in *source* time, inside [`span`](Self::span), sorted and disjoint.
     pub speech: Vec<Span>,
 }

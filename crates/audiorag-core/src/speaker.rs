@@ -1,6 +1,6 @@
 //! Who speaks: labels as they were heard or given, and the names that people give to them.
 
-use crate::model::Transcript;
+use crate::model::{Segment, Transcript};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,16 +66,18 @@ impl SpeakerNames {
 
     /// Calls everybody in a transcript by their name.
     pub fn apply(&self, transcript: &mut Transcript) {
+        for segment in &mut transcript.segments {
+            self.name(segment);
+        }
+    }
+
+    /// Calls whoever speaks a segment by their name.
+    pub fn name(&self, segment: &mut Segment) {
         if self.own.is_empty() && self.common.is_empty() {
             return;
         }
-        for label in transcript
-            .segments
-            .iter_mut()
-            .filter_map(|segment| segment.speaker.as_mut())
-        {
-            let name = self.name_of(label).to_owned();
-            *label = name;
+        if let Some(label) = &mut segment.speaker {
+            *label = self.name_of(label).to_owned();
         }
     }
 

@@ -61,36 +61,65 @@ pub fn assemble_parts<'a>(
 ) -> Transcript {
     let mut parts: Vec<PlacedPart<'_>> = parts.into_iter().collect();
     parts.sort_by_key(|part| part.span);
-    let several = parts.iter().filter(|part| part.has_labels()).count() > 1;
-    let mut segments = Vec::new();
-    let mut languages: BTreeMap<&str, u64> = BTreeMap::new();
-    for (number, part) in (1..).zip(parts) {
-        let said = part.transcript;
-        if let Some(language) = &said.language {
-            *languages.entry(language).or_default() += part.span.duration().as_millis();
-        }
-        let spoken = said.segments.iter().filter(|s| !s.text.trim().is_empty());
-        segments.extend(spoken.map(|segment| {
-            let mut placed = place(segment, part);
-            if let Some(label) = placed
-                .speaker
-                .as_mut()
-                .filter(|label| several && part.is_local(label))
-            {
-                *label = speaker::of_part(label, number);
-            }
-            placed
-        }));
+    let mut assembly = Assembly::default();
+    for part in &parts {
+        assembly.note(*part);
     }
+    let mut segments: Vec<Segment> = (1..)
+        .zip(parts)
+        .flat_map(|(number, part)| assembly.place(number, part))
+        .collect();
     segments.sort_by_key(|segment| segment.span);
-    let language = languages
-        .into_iter()
-        .max_by_key(|(_, time)| *time)
-        .map(|(name, _)| name.to_owned());
     Transcript {
         segments,
-        language,
+        language: assembly.language(),
         duration,
+    }
+}
+
+/// What [`assemble_parts`] does, for whoever holds one part at a time: the words of a long recording take much memory,
+/// and only what is noted here has to be known of all parts before the first can be placed.
+#[derive(Clone, Debug, Default)]
+pub struct Assembly {
+    /// Parts with labels that may mean somebody else in another part.
+    labelled: usize,
+    /// How long each language is spoken, in milliseconds.
+    languages: BTreeMap<String, u64>,
+}
+
+impl Assembly {
+    /// Takes note of a part. All parts have to be noted, each once.
+    pub fn note(&mut self, part: PlacedPart<'_>) {
+        self.labelled += usize::from(part.has_labels());
+        if let Some(language) = &part.transcript.language {
+            *self.languages.entry(language.clone()).or_default() += part.span.duration().as_millis();
+        }
+    }
+
+    /// The language that is spoken longest.
+    pub fn language(&self) -> Option<String> {
+        let longest = self.languages.iter().max_by_key(|(_, time)| **time);
+        longest.map(|(name, _)| name.clone())
+    }
+
+    /// What is said in a part, on the source's clock. `number` is the part's place among all, counted from 1 in the order
+    /// of their spans. Segments of parts that overlap, as those of two channels do, have still to be sorted by their spans.
+    pub fn place<'a>(&self, number: usize, part: PlacedPart<'a>) -> impl Iterator<Item = Segment> + use<'a> {
+        let several = self.labelled > 1;
+        let segments = part.transcript.segments.iter();
+        segments
+            .filter(|segment| !segment.text.trim().is_empty())
+            .map(move |segment| {
+                let mut placed = place(segment, part);
+                if let Some(label) = placed
+                    .speaker
+                    .as_mut()
+                    .filter(|label| several && part.is_local(label))
+                {
+                    *label = speaker::of_part(label, number);
+                }
+                placed
+            })
     }
 }
 

@@ -130,6 +130,26 @@ impl State {
             .await
     }
 
+    /// Those of the keys under which vectors are stored.
+    pub async fn known_embeddings(&self, keys: &[EmbeddingKey]) -> Result<HashSet<EmbeddingKey>> {
+        self.db
+            .explain("look up embeddings", async {
+                let mut found = HashSet::with_capacity(keys.len());
+                for batch in keys.chunks(KEYS) {
+                    let text = format!(
+                        "SELECT embedding_key FROM embedding WHERE embedding_key IN ({})",
+                        placeholders(1, batch.len())
+                    );
+                    let values = batch.iter().map(|key| Value::from(key.as_str()));
+                    for row in self.db.reader().query_all_raw(sql(&text, values)).await? {
+                        found.insert(EmbeddingKey::from_stored(row.try_get_by_index::<String>(0)?));
+                    }
+                }
+                Ok(found)
+            })
+            .await
+    }
+
     /// Stores vectors of `space`, brought to unit length, and closes the call that they were paid with. A key that is
     /// stored already keeps its vector.
     ///

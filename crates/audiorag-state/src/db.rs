@@ -27,8 +27,11 @@ const READERS: u32 = 4;
 const PAGE_SIZE: u32 = 8192;
 /// The journal is cut back to this many bytes after a checkpoint.
 const JOURNAL_LIMIT: &str = "67108864";
-/// Page cache of one connection, in KiB (negative means KiB to SQLite).
+/// Page cache of a connection that reads, in KiB (negative means KiB to SQLite).
 const CACHE_SIZE: &str = "-16384";
+/// That of the connection that writes: what it wrote is seldom read again by it, and would be kept until the cache is
+/// full.
+const WRITING_CACHE_SIZE: &str = "-4096";
 
 /// How to open the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -212,6 +215,7 @@ pub(crate) async fn connect_writer(options: &StateOptions) -> Result<DatabaseCon
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
                 .pragma("journal_size_limit", JOURNAL_LIMIT)
+                .pragma("cache_size", WRITING_CACHE_SIZE)
         })
         .await;
         match attempt {

@@ -35,6 +35,7 @@ mod space;
 mod speaker;
 mod stored;
 mod thread;
+mod transcribed;
 mod vectors;
 
 pub use check::StoredRevision;

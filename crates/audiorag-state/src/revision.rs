@@ -7,11 +7,10 @@ use crate::fault::{Attempt, Fault};
 use crate::ownership::fence;
 use crate::records::{Lease, LiveMark, PartRow, Retirement, RevisionPlan, RevisionRecord};
 use crate::source::instant;
-use crate::{State, space, speaker, stored};
+use crate::{State, space, speaker, stored, transcribed};
 use audiorag_core::id::{ConfigHash, ContentHash, RevisionId, SourceId};
-use audiorag_core::model::{PartTranscript, SourceStatus, Transcript};
-use audiorag_core::transcript::{PlacedPart, assemble_parts};
-use audiorag_core::{Error, MediaTime, Result, Span};
+use audiorag_core::model::{Segment, SourceStatus, Transcript};
+use audiorag_core::{Error, MediaTime, Result};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DatabaseTransaction, EntityTrait as _,
     QueryFilter as _, QueryOrder as _,
@@ -121,6 +120,32 @@ impl State {
                 let (source, mut transcript) = assembled(reader, revision).await?;
                 speaker::names(reader, &source).await?.apply(&mut transcript);
                 Ok(transcript)
+            })
+            .await
+    }
+
+    /// Hands over the segments of [`transcript`](Self::transcript) one after the other, and returns its language. The
+    /// words of a few parts are in memory at a time, however many there are. Segments of parts that overlap, as those of
+    /// two channels do, come part by part and not in the order of their spans.
+    ///
+    /// # Errors
+    /// As [`transcript`](Self::transcript).
+    pub async fn read_segments(
+        &self,
+        revision: RevisionId,
+        mut take: impl FnMut(Segment) + Send,
+    ) -> Result<Option<String>> {
+        self.db
+            .explain("read a transcript", async {
+                let reader = self.db.reader();
+                let parts = transcribed::Parts::of(reader, revision).await?;
+                let names = speaker::names(reader, &parts.source).await?;
+                parts
+                    .read(reader, |mut segment| {
+                        names.name(&mut segment);
+                        take(segment);
+                    })
+                    .await
             })
             .await
     }
@@ -343,50 +368,16 @@ pub(crate) async fn assembled(
     connection: &impl ConnectionTrait,
     revision: RevisionId,
 ) -> Attempt<(String, Transcript)> {
-    let row = entity::revision::Entity::find_by_id(revision.0)
-        .one(connection)
-        .await?
-        .ok_or_else(|| Error::not_found(format!("there is no revision {revision}")))?;
-    let rows = connection
-        .query_all_raw(sql(
-            "SELECT p.start_ms, p.end_ms, p.part_key, t.transcript, t.provider FROM part p
-             LEFT JOIN part_transcript t ON t.part_key = p.part_key
-             WHERE p.revision_id = $1 ORDER BY p.idx",
-            [revision.0.into()],
-        ))
-        .await?;
-    let mut parts: Vec<(Span, PartTranscript, bool)> = Vec::with_capacity(rows.len());
-    for part in rows {
-        let span = stored::span(part.try_get_by_index(0)?, part.try_get_by_index(1)?);
-        let key: Option<String> = part.try_get_by_index(2)?;
-        let transcript: Option<String> = part.try_get_by_index(3)?;
-        let provider: Option<String> = part.try_get_by_index(4)?;
-        let is_given = provider.is_some_and(|name| name.starts_with(GIVEN));
-        match (key, transcript) {
-            (None, _) => parts.push((span, PartTranscript::default(), false)),
-            (Some(_), Some(json)) => parts.push((span, stored::read_transcript(&json)?, is_given)),
-            (Some(_), None) => {
-                return Err(
-                    Error::state(format!("the transcript of the part at {span} is not stored"))
-                        .with_hint("run 'audiorag index' again to complete it")
-                        .into(),
-                );
-            }
-        }
-    }
-    // Until the chunks are stored, the parts say how long the source is.
-    let end = parts
-        .iter()
-        .map(|(span, ..)| span.end())
-        .max()
-        .unwrap_or_default();
-    let duration = MediaTime::from_millis(row.duration_ms.max(0) as u64).max(end);
-    let placed = parts.iter().map(|(span, transcript, is_given)| PlacedPart {
-        span: *span,
-        transcript,
-        is_given: *is_given,
-    });
-    Ok((row.source_id, assemble_parts(placed, duration)))
+    let parts = transcribed::Parts::of(connection, revision).await?;
+    let mut segments = Vec::new();
+    let language = parts.read(connection, |segment| segments.push(segment)).await?;
+    segments.sort_by_key(|segment: &Segment| segment.span);
+    let transcript = Transcript {
+        segments,
+        language,
+        duration: parts.duration,
+    };
+    Ok((parts.source, transcript))
 }
 
 /// Makes a revision the live one of its source. Called inside the transaction of a verb, behind its fence.

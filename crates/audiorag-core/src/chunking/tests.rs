@@ -412,6 +412,22 @@ proptest! {
         assert_preserved(&chunks, &transcript)?;
     }
 
+    /// As channels come one after the other.
+    #[test]
+    fn the_order_in_which_segments_come_changes_nothing(
+        transcript in any_transcript(),
+        strategy in any_strategy(),
+        target in 1000u64..60_000,
+    ) {
+        let settings = settings(target, target, 0).with_strategy(strategy);
+        let mut cutting = Cutting::new(&settings);
+        let (first, second): (Vec<_>, Vec<_>) = transcript.segments.iter().enumerate().partition(|(at, _)| at % 2 == 0);
+        for (_, segment) in second.into_iter().chain(first) {
+            cutting.push(segment);
+        }
+        prop_assert_eq!(cutting.into_units(), units(&transcript, &settings));
+    }
+
     #[test]
     fn no_line_is_longer_than_a_sentence(
         transcript in any_transcript(),

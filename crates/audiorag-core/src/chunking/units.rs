@@ -24,23 +24,69 @@ pub struct Unit {
 /// The pieces of a transcript that chunks are made of: its segments, or their sentences where the strategy cuts there.
 /// A segment that is longer than the maximum is cut, and what fits together is left together.
 pub fn units(transcript: &Transcript, settings: &ChunkSettings) -> Vec<Unit> {
+    let mut cutting = Cutting::new(settings);
+    for segment in &transcript.segments {
+        cutting.push(segment);
+    }
+    cutting.into_units()
+}
+
+/// The [`units`] of a transcript that comes segment by segment. Of the words of a segment, which take most of a
+/// transcript's memory, nothing is kept.
+#[derive(Clone, Debug)]
+pub struct Cutting {
+    settings: ChunkSettings,
+    /// What each segment was cut into, with the segment's span.
+    cut: Vec<(Span, Vec<Unit>)>,
+    suspicious: usize,
+}
+
+impl Cutting {
+    /// Nothing yet.
+    pub fn new(settings: &ChunkSettings) -> Self {
+        Self {
+            settings: *settings,
+            cut: Vec::new(),
+            suspicious: 0,
+        }
+    }
+
+    /// Takes the next segment, unless it is suspicious: such a one is only counted.
+    pub fn push(&mut self, segment: &Segment) {
+        if segment.suspicion.is_some() {
+            self.suspicious += 1;
+        } else {
+            self.cut.push((segment.span, of_segment(segment, &self.settings)));
+        }
+    }
+
+    /// How many segments were left out.
+    pub fn suspicious(&self) -> usize {
+        self.suspicious
+    }
+
+    /// The units of all segments, in the order of the segments' spans.
+    pub fn into_units(mut self) -> Vec<Unit> {
+        self.cut.sort_by_key(|(span, _)| *span);
+        self.cut.into_iter().flat_map(|(_, units)| units).collect()
+    }
+}
+
+fn of_segment(segment: &Segment, settings: &ChunkSettings) -> Vec<Unit> {
     let by_sentence = matches!(
         settings.strategy,
         ChunkStrategy::Sentence | ChunkStrategy::Semantic
     );
+    let pieces = align::pieces(segment, settings.max);
+    if !by_sentence && segment.span.duration() <= settings.max {
+        return vec![whole(segment, pieces)];
+    }
     let mut units = Vec::new();
-    for segment in transcript.indexable() {
-        let pieces = align::pieces(segment, settings.max);
-        if !by_sentence && segment.span.duration() <= settings.max {
-            units.push(whole(segment, pieces));
-            continue;
-        }
-        let mut from = 0;
-        for group in groups(&pieces, settings, by_sentence) {
-            if let Some(unit) = unit(segment, group, from) {
-                from = group.last().map_or(from, |last| last.range.end);
-                units.push(unit);
-            }
+    let mut from = 0;
+    for group in groups(&pieces, settings, by_sentence) {
+        if let Some(unit) = unit(segment, group, from) {
+            from = group.last().map_or(from, |last| last.range.end);
+            units.push(unit);
         }
     }
     units

@@ -249,6 +249,65 @@ async fn a_transcript_is_joined_in_source_time() {
 }
 
 #[tokio::test]
+async fn the_segments_of_many_parts_are_those_of_the_transcript() {
+    let scratch = Scratch::new().await;
+    let state = &scratch.state;
+    let source = scratch.add("/a/long.mp3").await;
+    let lease = scratch.lease(&source.id).await;
+    let revision = state.begin_revision(&lease, &plan("config")).await.unwrap();
+    for index in 0..50_u32 {
+        let start = u64::from(index) * 1000;
+        // Every third part is silent, and every fourth in another language.
+        let key = (index % 3 > 0).then(|| PartKey::from_stored(format!("k{index}")));
+        let part = PartRow {
+            index,
+            span: Span::from_millis(start, start + 1000),
+            key: key.clone(),
+        };
+        state.record_part(&lease, revision, &part).await.unwrap();
+        let Some(key) = key else { continue };
+        let said = PartTranscript {
+            segments: vec![Segment {
+                span: Span::from_millis(100, 900),
+                text: format!("said {index}"),
+                speaker: Some("speaker 0".into()),
+                ..Segment::default()
+            }],
+            language: Some(if index % 4 == 0 { "de" } else { "en" }.into()),
+        };
+        let new = NewTranscript {
+            content: &content("x"),
+            span: part.span,
+            provider: "p",
+            transcript: &said,
+            paid: None,
+        };
+        state.save_part_transcript(&lease, &key, &new).await.unwrap();
+    }
+    let mut segments = Vec::new();
+    let language = state
+        .read_segments(revision, |segment| segments.push(segment))
+        .await
+        .unwrap();
+    let transcript = state.transcript(revision).await.unwrap();
+    assert_eq!(
+        (&segments, &language),
+        (&transcript.segments, &transcript.language)
+    );
+    assert_eq!(language.as_deref(), Some("en"));
+    assert_eq!(segments.len(), 33);
+    let last = segments.last().unwrap();
+    assert_eq!(
+        (last.text.as_str(), last.speaker.as_deref(), last.span),
+        (
+            "said 49",
+            Some("speaker 0 (part 50)"),
+            Span::from_millis(49_100, 49_900)
+        )
+    );
+}
+
+#[tokio::test]
 async fn chunks_come_back_as_they_were_with_their_neighbours() {
     let scratch = Scratch::new().await;
     let state = &scratch.state;
@@ -331,6 +390,8 @@ async fn embeddings_are_kept_once_and_checked() {
         .chain([key("long"), key("none")])
         .collect();
     let found = state.cached_embeddings(&keys).await.unwrap();
+    let known = state.known_embeddings(&keys).await.unwrap();
+    assert_eq!(known, found.keys().cloned().collect());
     assert_eq!(found.len(), 701);
     assert_eq!(
         (&found[&key("e0")], &found[&key("long")]),

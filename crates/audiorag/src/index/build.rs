@@ -12,6 +12,7 @@ use super::transcribe::{PartsReport, Transcription};
 use super::{Indexer, SourceOutcome, embed, watch};
 use crate::operation;
 use audiorag_audio::DecodeOptions;
+use audiorag_core::chunking::Cutting;
 use audiorag_core::id::{ContentHash, RevisionId, SourceId};
 use audiorag_core::language;
 use audiorag_core::model::{Media, SourceStatus};
@@ -220,28 +221,28 @@ impl Indexer {
         let state = &self.state;
         let (facts, chunks, suspicious) = stages
             .run(Stage::Chunk, async {
-                let mut transcript = state.transcript(revision).await?;
-                transcript.duration = duration;
-                let changes = Box::pin(self.within_grace(cancel, self.changes(draft, &transcript))).await?;
+                let mut cutting = Cutting::new(&self.settings.chunks);
+                let heard = state
+                    .read_segments(revision, |segment| cutting.push(&segment))
+                    .await?;
+                let suspicious = cutting.suspicious();
+                let units = cutting.into_units();
+                let changes = Box::pin(self.within_grace(cancel, self.changes(draft, &units))).await?;
                 let material = Material {
-                    transcript: &transcript,
+                    units: &units,
                     header: draft.header,
                     media: draft.media,
                 };
                 let chunks = self.cut(material, &changes, source_id, revision);
+                drop(units);
                 let facts = RevisionFacts {
                     duration,
-                    language: [&transcript.language, &draft.media.language]
+                    language: [&heard, &draft.media.language]
                         .into_iter()
                         .flatten()
                         .find_map(|tag| language::primary(tag)),
                 };
                 state.save_chunks(lease, revision, &facts, &chunks).await?;
-                let suspicious = transcript
-                    .segments
-                    .iter()
-                    .filter(|s| s.suspicion.is_some())
-                    .count();
                 Ok((facts, chunks, suspicious))
             })
             .await?;

@@ -1,18 +1,18 @@
-//! From a transcript to chunks, and to the texts that have to be embedded for them.
+//! From the units of a transcript to chunks, and to the texts that have to be embedded for them.
 
 use super::build::Draft;
 use super::{Indexer, embed};
 use audiorag_core::Result;
-use audiorag_core::chunking::{self, ChunkStrategy, Surroundings};
+use audiorag_core::chunking::{self, ChunkStrategy, Surroundings, Unit};
 use audiorag_core::id::{ChunkId, EmbeddingKey, RevisionId, SourceId};
-use audiorag_core::model::{Chunk, Media, Transcript};
+use audiorag_core::model::{Chunk, Media};
 use audiorag_state::NewChunk;
 use std::collections::BTreeSet;
 
 /// What chunks are cut from.
 #[derive(Clone, Copy)]
 pub(super) struct Material<'a> {
-    pub(super) transcript: &'a Transcript,
+    pub(super) units: &'a [Unit],
     /// The title in the header of each chunk.
     pub(super) header: Option<&'a str>,
     pub(super) media: &'a Media,
@@ -29,7 +29,7 @@ impl<'a> Material<'a> {
 }
 
 impl Indexer {
-    /// The chunks of a transcript, with the keys of their vectors. `changes` are the units with which subjects change.
+    /// The chunks of some units, with the keys of their vectors. `changes` are the units with which subjects change.
     pub(super) fn cut(
         &self,
         material: Material<'_>,
@@ -38,8 +38,7 @@ impl Indexer {
         revision: RevisionId,
     ) -> Vec<NewChunk> {
         let settings = &self.settings.chunks;
-        let units = chunking::units(material.transcript, settings);
-        chunking::chunk_at(&units, changes, settings, material.surroundings())
+        chunking::chunk_at(material.units, changes, settings, material.surroundings())
             .into_iter()
             .map(|chunk| NewChunk {
                 id: ChunkId::of(source_id, revision, chunk.index, chunk.span, &chunk.text),
@@ -55,9 +54,9 @@ impl Indexer {
 
     /// The units of a draft with which subjects change, for the strategy that asks for them. Their vectors are kept, so
     /// that they are computed once.
-    pub(super) async fn changes(&self, draft: Draft<'_>, transcript: &Transcript) -> Result<BTreeSet<usize>> {
+    pub(super) async fn changes(&self, draft: Draft<'_>, units: &[Unit]) -> Result<BTreeSet<usize>> {
         let sentences: Vec<NewChunk> = self
-            .sentences(transcript)
+            .sentences(units)
             .into_iter()
             .map(|chunk| NewChunk {
                 id: ChunkId::of(
@@ -94,18 +93,17 @@ impl Indexer {
         Ok(chunking::topics(&vectors))
     }
 
-    /// The sentences of a transcript as they are embedded to find changes of subject; none for other strategies.
-    fn sentences(&self, transcript: &Transcript) -> Vec<Chunk> {
-        let settings = &self.settings.chunks;
-        if settings.strategy() != ChunkStrategy::Semantic {
+    /// The units as they are embedded to find changes of subject; none for other strategies.
+    fn sentences(&self, units: &[Unit]) -> Vec<Chunk> {
+        if self.settings.chunks.strategy() != ChunkStrategy::Semantic {
             return Vec::new();
         }
         (0..)
-            .zip(chunking::units(transcript, settings))
+            .zip(units)
             .map(|(index, unit)| Chunk {
                 index,
                 span: unit.span,
-                text: unit.text,
+                text: unit.text.clone(),
                 times: unit.times,
                 header: None,
                 speakers: Vec::new(),
@@ -114,16 +112,20 @@ impl Indexer {
             .collect()
     }
 
-    /// How many chunks a transcript gives, and every text that is embedded for them. Where subjects change is not known
+    /// How many chunks some units give, and every text that is embedded for them. Where subjects change is not known
     /// before sentences are embedded, so these are the chunks of a recording with one subject.
     pub(super) fn to_embed(&self, material: Material<'_>) -> (usize, Vec<(EmbeddingKey, String)>) {
         let settings = &self.settings.chunks;
-        let units = chunking::units(material.transcript, settings);
-        let chunks = chunking::chunk_at(&units, &BTreeSet::new(), settings, material.surroundings());
+        let chunks = chunking::chunk_at(
+            material.units,
+            &BTreeSet::new(),
+            settings,
+            material.surroundings(),
+        );
         let count = chunks.len();
         let texts = chunks
             .iter()
-            .chain(&self.sentences(material.transcript))
+            .chain(&self.sentences(material.units))
             .map(|chunk| (self.key_of(chunk), chunk.embedded_text()))
             .collect();
         (count, texts)

@@ -22,11 +22,11 @@ pub(crate) async fn embed(
     cancel: &CancellationToken,
 ) -> Result<usize> {
     let keys: Vec<EmbeddingKey> = chunks.iter().map(|chunk| chunk.embedding_key.clone()).collect();
-    let known = state.cached_embeddings(&keys).await?;
+    let known = state.known_embeddings(&keys).await?;
     let mut seen = HashSet::new();
     let missing: Vec<&NewChunk> = chunks
         .iter()
-        .filter(|chunk| !known.contains_key(&chunk.embedding_key) && seen.insert(&chunk.embedding_key))
+        .filter(|chunk| !known.contains(&chunk.embedding_key) && seen.insert(&chunk.embedding_key))
         .collect();
     let limits = embedder.limits();
     let stop = cancel.child_token();

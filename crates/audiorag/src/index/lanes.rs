@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Parts that wait for speech-to-text beside those in flight: while an answer is stored, the next part leaves.
-const AHEAD: usize = 2;
 /// Kibibytes of all parts together. At 16 bits that is more than an hour of sound.
 const ROOM: u32 = 128 << 10;
 
@@ -14,7 +12,8 @@ const ROOM: u32 = 128 << 10;
 pub(crate) struct Lanes {
     /// One for each recording that is being decoded: more than there are cores would only hold more half parts.
     decoders: Arc<Semaphore>,
-    /// One for each part between its decoder and its stored transcript.
+    /// One for each part between its decoder and its answer. Each decoder has one more at hand, which leaves at once when
+    /// there is room.
     parts: Arc<Semaphore>,
     /// Their sizes in kibibytes.
     room: Arc<Semaphore>,
@@ -33,7 +32,7 @@ impl Lanes {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             decoders: Arc::new(Semaphore::new(cores.max(2))),
-            parts: Arc::new(Semaphore::new(concurrency.max(1) + AHEAD)),
+            parts: Arc::new(Semaphore::new(concurrency.max(1))),
             room: Arc::new(Semaphore::new(ROOM as usize)),
         }
     }
@@ -61,13 +60,13 @@ mod tests {
     use futures_util::FutureExt as _;
 
     #[test]
-    fn there_is_room_for_those_in_flight_and_a_few_more() {
+    fn there_is_room_for_those_in_flight() {
         let lanes = Lanes::new(3);
         let mut held: Vec<Room> = Vec::new();
         while let Some(room) = lanes.room(1).now_or_never() {
             held.push(room.unwrap());
         }
-        assert_eq!(held.len(), 3 + AHEAD);
+        assert_eq!(held.len(), 3);
         held.pop();
         assert!(lanes.room(1).now_or_never().is_some());
     }

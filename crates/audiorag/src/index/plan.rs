@@ -16,7 +16,7 @@ use crate::prices::Prices;
 use crate::settings::TranscriptMode;
 use audiorag_core::budget::Amounts;
 use audiorag_core::capability::{ProviderInfo, Usage};
-use audiorag_core::chunking::ChunkStrategy;
+use audiorag_core::chunking::{self, ChunkStrategy};
 use audiorag_core::id::{ContentHash, EmbeddingKey, PartKey, SourceId};
 use audiorag_core::model::{Media, Transcript};
 use audiorag_core::transcript::assemble;
@@ -478,18 +478,18 @@ impl Indexer {
     ) -> Result<PlannedCalls> {
         let title = options.title.as_deref().or(media.title.as_deref());
         let (_, texts) = self.to_embed(Material {
-            transcript,
+            units: &chunking::units(transcript, &self.settings.chunks),
             header: title,
             media,
         });
         let keys: Vec<EmbeddingKey> = texts.iter().map(|(key, _)| key.clone()).collect();
-        let known = self.state.cached_embeddings(&keys).await?;
+        let known = self.state.known_embeddings(&keys).await?;
         let (mut needed, mut saved) = (Usage::default(), Usage::default());
         let mut missing = 0;
         let mut seen = HashSet::new();
         for (key, text) in &texts {
             let tokens = crate::guard::tokens(text);
-            if known.contains_key(key) {
+            if known.contains(key) {
                 saved.input_tokens += tokens;
             } else if seen.insert(key) {
                 needed.input_tokens += tokens;

@@ -11,6 +11,10 @@ use std::time::Duration;
 
 /// Why a source is left to others in the middle of its vectors.
 const LOST: &str = "the source was deleted or taken over while its vectors were written";
+/// Chunks whose vectors are written at once, as long as these take no more than so many bytes: on their way into the store
+/// there are several copies of them.
+const AT_ONCE: usize = 512;
+const BYTES_AT_ONCE: usize = 1 << 20;
 /// The longest wait before a store is asked for its count again, unless the settings say a longer one.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
 
@@ -39,7 +43,7 @@ pub(crate) async fn upsert(
     facts: &SourceFacts,
     chunks: &[NewChunk],
 ) -> Result<()> {
-    let outcome = write(state, store, lease, facts, chunks).await;
+    let outcome = write(state, store, space, lease, facts, chunks).await;
     // A batch that failed may have arrived all the same.
     if state.holds(lease).await? {
         return outcome;
@@ -56,12 +60,15 @@ pub(crate) async fn upsert(
 async fn write(
     state: &State,
     store: &Guarded<dyn VectorStore>,
+    space: &EmbeddingSpace,
     lease: &Lease,
     facts: &SourceFacts,
     chunks: &[NewChunk],
 ) -> Result<()> {
     let limits = store.limits();
-    for batch in chunks.chunks(limits.max_batch.clamp(1, 512)) {
+    let room = BYTES_AT_ONCE / (space.dimensions.max(1) * size_of::<f32>());
+    let most = limits.max_batch.min(AT_ONCE).min(room).max(1);
+    for batch in chunks.chunks(most) {
         let keys: Vec<_> = batch.iter().map(|new| new.embedding_key.clone()).collect();
         let vectors = state.cached_embeddings(&keys).await?;
         let mut records = Vec::with_capacity(batch.len());

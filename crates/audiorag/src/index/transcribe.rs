@@ -15,7 +15,7 @@ use crate::operation;
 use audiorag_audio::{DecodeOptions, SplitSettings};
 use audiorag_core::capability::{TranscribeRequest, Transcriber};
 use audiorag_core::id::{ContentHash, PartInputs, PartKey, RevisionId};
-use audiorag_core::model::Fingerprint;
+use audiorag_core::model::{AudioPart, Fingerprint};
 use audiorag_core::samples::{Samples, Wav};
 use audiorag_core::speaker::CHANNEL;
 use audiorag_core::{Error, MediaTime, Result, Span, Stage};
@@ -110,8 +110,8 @@ struct Ready {
     /// Where speech was detected, in source time.
     speech: Vec<Span>,
     samples: Samples,
-    /// Its room, given back when its transcript is stored.
-    _room: Room,
+    /// Its room, given back as soon as the samples are needed no more: another part leaves while the answer is stored.
+    room: Room,
 }
 
 enum Done {
@@ -305,6 +305,7 @@ impl Transcription<'_> {
             return Ok(Done::Reused);
         }
         let row = row(&key);
+        let room = part.room;
         let offset = part.span.start();
         let request = TranscribeRequest {
             speech: part
@@ -322,6 +323,7 @@ impl Transcription<'_> {
             prompt: settings.prompt.clone(),
         };
         let Paid { mut answer, bill } = transcriber.transcribe(&lease.source_id, request).await?;
+        drop(room);
         if let Some(channel) = channel {
             for segment in &mut answer.transcript.segments {
                 segment.speaker = Some(format!("{CHANNEL}{channel}"));
@@ -379,12 +381,23 @@ impl Gate {
     /// Sends a part on when there is room for it, and says whether further ones are wanted.
     fn pass(&self, heard: Heard) -> ControlFlow<()> {
         let Heard { channel, part } = heard;
-        let samples = if !part.has_speech() {
+        let has_speech = part.has_speech();
+        let AudioPart {
+            index,
+            span,
+            samples,
+            speech,
+        } = part;
+        // What is not sent is gone before the part waits for its room.
+        let samples = if !has_speech {
+            drop(samples);
             Samples::Float(Arc::default())
         } else if self.encodes {
-            Samples::Wav(Wav::encode(&part.samples))
+            let encoded = Wav::encode(&samples);
+            drop(samples);
+            Samples::Wav(encoded)
         } else {
-            Samples::Float(part.samples)
+            Samples::from(samples)
         };
         let room = self.runtime.block_on(async {
             tokio::select! {
@@ -396,12 +409,12 @@ impl Gate {
             return ControlFlow::Break(());
         };
         let ready = Ready {
-            index: part.index,
+            index,
             channel,
-            span: part.span,
-            speech: part.speech,
+            span,
+            speech,
             samples,
-            _room: room,
+            room,
         };
         match self.parts.blocking_send(ready) {
             Ok(()) => ControlFlow::Continue(()),

@@ -8,6 +8,7 @@ use super::super::voices::channels_of;
 use super::{NOT_INDEXED, Reindex, ReindexOptions, title_of};
 use crate::prices::Prices;
 use audiorag_core::capability::Usage;
+use audiorag_core::chunking::Cutting;
 use audiorag_core::id::SourceId;
 use audiorag_core::{MediaTime, Money, Result};
 use audiorag_state::{RevisionRecord, SourceRecord};
@@ -152,21 +153,23 @@ impl Indexer {
         prices: &Prices,
         planned: &mut ReindexedSource,
     ) -> Result<()> {
-        let mut transcript = self.state.transcript(live.id).await?;
-        transcript.duration = live.duration;
+        let mut cutting = Cutting::new(&self.settings.chunks);
+        self.state
+            .read_segments(live.id, |segment| cutting.push(&segment))
+            .await?;
         let media = source.media.clone().unwrap_or_default();
         let header = title_of(&self.config_like(live, source).await?).or_else(|| media.title.clone());
         let (chunks, texts) = self.to_embed(Material {
-            transcript: &transcript,
+            units: &cutting.into_units(),
             header: header.as_deref(),
             media: &media,
         });
         let keys: Vec<_> = texts.iter().map(|(key, _)| key.clone()).collect();
-        let known = self.state.cached_embeddings(&keys).await?;
+        let known = self.state.known_embeddings(&keys).await?;
         // Equal texts are embedded once.
         let missing: HashMap<_, _> = texts
             .iter()
-            .filter(|(key, _)| !known.contains_key(key))
+            .filter(|(key, _)| !known.contains(key))
             .map(|(key, text)| (key, crate::guard::tokens(text)))
             .collect();
         planned.chunks = chunks;
