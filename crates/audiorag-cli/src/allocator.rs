@@ -2,8 +2,8 @@
 #![expect(unsafe_code, reason = "the allocator is set up by a call of C")]
 
 /// From this size on, a block is a mapping of its own, in bytes: more than what a model needs again and again, less than
-/// a part of a recording.
-const LARGE: libc::c_int = 4 << 20;
+/// a part of a recording, also as the file of half the size that is sent.
+const LARGE: libc::c_int = 2 << 20;
 
 /// Has memory of large blocks given back to the system when they are freed, and says whether it will be.
 ///

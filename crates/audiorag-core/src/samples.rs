@@ -116,6 +116,11 @@ impl Wav {
         out
     }
 
+    /// How many bytes a file of `count` samples has.
+    pub const fn size(count: usize) -> usize {
+        HEADER + count * 2
+    }
+
     /// Makes a file of samples in −1 to 1; what is outside is clipped.
     pub fn encode(samples: &[f32]) -> Self {
         let data = samples.len() * 2;

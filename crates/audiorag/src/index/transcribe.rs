@@ -2,7 +2,7 @@
 //!
 //! Decoding runs on its own thread and hands over a part when there is room for it. Parts are transcribed side by side
 //! and each is stored as it arrives, so that whatever ends the run, what was paid for is kept. What is sent over a
-//! network becomes the file that is sent before it waits for its turn: the samples take twice the memory.
+//! network becomes the file that is sent as soon as there is room for it: the samples take twice the memory.
 
 use super::event::IndexEvent;
 use super::identify::Target;
@@ -388,25 +388,26 @@ impl Gate {
             samples,
             speech,
         } = part;
-        // What is not sent is gone before the part waits for its room.
-        let samples = if !has_speech {
-            drop(samples);
-            Samples::Float(Arc::default())
-        } else if self.encodes {
-            let encoded = Wav::encode(&samples);
-            drop(samples);
-            Samples::Wav(encoded)
+        let samples = if has_speech { samples } else { Vec::new() };
+        let bytes = if self.encodes {
+            Wav::size(samples.len())
         } else {
-            Samples::from(samples)
+            size_of_val::<[f32]>(&samples)
         };
         let room = self.runtime.block_on(async {
             tokio::select! {
-                room = self.lanes.room(samples.bytes()) => room,
+                room = self.lanes.room(bytes) => room,
                 () = self.parts.closed() => None,
             }
         });
         let Some(room) = room else {
             return ControlFlow::Break(());
+        };
+        // Not before there is room: of a part that waits, there is one form in memory and not both.
+        let samples = if self.encodes && has_speech {
+            Samples::Wav(Wav::encode(&samples))
+        } else {
+            Samples::from(samples)
         };
         let ready = Ready {
             index,
