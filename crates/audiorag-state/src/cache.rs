@@ -138,7 +138,7 @@ impl State {
                 for batch in keys.chunks(KEYS) {
                     let text = format!(
                         "SELECT embedding_key FROM embedding WHERE embedding_key IN ({})",
-                        placeholders(1, batch.len())
+                        placeholders(batch.len())
                     );
                     let values = batch.iter().map(|key| Value::from(key.as_str()));
                     for row in self.db.reader().query_all_raw(sql(&text, values)).await? {

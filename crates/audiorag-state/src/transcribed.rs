@@ -125,7 +125,7 @@ async fn said(connection: &impl ConnectionTrait, parts: &[Part]) -> Attempt<Hash
     }
     let text = format!(
         "SELECT part_key, provider, transcript FROM part_transcript WHERE part_key IN ({})",
-        placeholders(1, keys.len())
+        placeholders(keys.len())
     );
     let mut said = HashMap::with_capacity(keys.len());
     for row in connection.query_all_raw(sql(&text, keys)).await? {
