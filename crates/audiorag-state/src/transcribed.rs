@@ -20,7 +20,7 @@ pub(crate) struct Parts {
     pub(crate) source: String,
     /// How long the source is.
     pub(crate) duration: MediaTime,
-    parts: Vec<Part>,
+    in_order: Vec<Part>,
 }
 
 struct Part {
@@ -59,7 +59,7 @@ impl Parts {
         Ok(Self {
             source: row.source_id,
             duration: MediaTime::from_millis(row.duration_ms.max(0) as u64).max(end),
-            parts,
+            in_order: parts,
         })
     }
 
@@ -73,7 +73,7 @@ impl Parts {
         mut take: impl FnMut(Segment),
     ) -> Attempt<Option<String>> {
         let mut assembly = Assembly::default();
-        for batch in self.parts.chunks(AT_A_TIME) {
+        for batch in self.in_order.chunks(AT_A_TIME) {
             let said = said(connection, batch).await?;
             for part in batch {
                 if let Some(placed) = part.placed(&said)? {
@@ -82,7 +82,7 @@ impl Parts {
             }
         }
         let mut number = 0;
-        for batch in self.parts.chunks(AT_A_TIME) {
+        for batch in self.in_order.chunks(AT_A_TIME) {
             let said = said(connection, batch).await?;
             for part in batch {
                 number += 1;
