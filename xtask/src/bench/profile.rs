@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// What draws the graphs.
-const INFERNO: &str = "0.12";
+const INFERNO: &str = "^0.12";
 /// Samples a second.
 const FREQUENCY: &str = "199";
 
