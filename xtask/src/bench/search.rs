@@ -46,6 +46,13 @@ impl Set {
     fn title(&self) -> String {
         format!("{} {}", self.name, size(self.count))
     }
+
+    /// The name of a store of these vectors: a quick run has others under the same name and number.
+    fn store(&self, of: &str) -> Result<String> {
+        let vectors = self.vectors.file_name().and_then(|name| name.to_str());
+        let vectors = vectors.context("vectors without a name")?;
+        Ok(format!("{of}-{vectors}-{}", self.count))
+    }
 }
 
 fn size(count: usize) -> String {
@@ -214,7 +221,7 @@ impl<'a> Tools<'a> {
         })?;
         // A store that another version of the program built is built again.
         let stamp = fs::metadata(&self.ours)?.len();
-        let home = self.folder.join(format!("ours-{}-{count}-{stamp}", set.name));
+        let home = self.folder.join(format!("{}-{stamp}", set.store("ours")?));
         let (database, texts) = (home.join("state.db"), self.texts()?);
         let built = home.join("build.json");
         if !built.exists() {
@@ -225,7 +232,7 @@ impl<'a> Tools<'a> {
         let built = kept(&built, || {
             process::capture(process::program(&self.ours).arg("build").args(serving))
         })?;
-        let store = self.folder.join(format!("chroma-{}-{count}", set.name));
+        let store = self.folder.join(set.store("chroma")?);
         if compared && !store.join("build.json").exists() {
             let _ = fs::remove_dir_all(&store);
             process::run(&mut self.python(&["build", path_text(&store)?, &vectors, &count]))?;
@@ -283,7 +290,7 @@ impl<'a> Tools<'a> {
         let stamp = fs::metadata(&self.ours)?.len();
         let home = self
             .folder
-            .join(format!("ours-{}-{}-{stamp}", largest.set.name, largest.set.count));
+            .join(format!("{}-{stamp}", largest.set.store("ours")?));
         let (mut to_empty, mut to_full) = (Vec::new(), Vec::new());
         for round in 0..3 {
             let empty = self.bench.folder.join(format!("empty-{round}.db"));
