@@ -9,6 +9,11 @@
 //!
 //! A hundred sources hold one percent of the chunks each, one behind the other.
 
+mod agreement;
+mod process;
+mod texts;
+
+use agreement::agreement;
 use audiorag_core::capability::{Selector, VectorRecord, VectorStore as _};
 use audiorag_core::fusion::{RRF_K, reciprocal_rank_fusion};
 use audiorag_core::id::{ChunkId, ConfigHash, ContentHash, EmbeddingKey, PartKey, RevisionId, SourceId};
@@ -18,13 +23,13 @@ use audiorag_state::{
     Claim, NewChunk, NewSource, NewTranscript, Outcome, Owner, PartRow, RevisionFacts, RevisionPlan, State,
     StateOptions,
 };
-use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement};
+use process::{Clock, anonymous_bytes};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{BufRead as _, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use texts::Texts;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -32,14 +37,6 @@ const DIMENSIONS: usize = 384;
 /// Vectors written at once.
 const BATCH: usize = 1000;
 const TOP: usize = 10;
-/// Words in the questions here that a search for words takes no notice of.
-const UNSAID: &[&str] = &[
-    "about", "after", "all", "and", "any", "are", "been", "before", "being", "but", "can", "did", "does",
-    "for", "from", "had", "has", "have", "her", "him", "his", "in", "into", "its", "just", "more", "most",
-    "not", "out", "over", "said", "say", "she", "should", "some", "such", "than", "that", "the", "then",
-    "there", "these", "they", "this", "was", "were", "what", "where", "which", "while", "who", "whose",
-    "why", "will", "with", "you", "your",
-];
 /// Candidates of each search of a hybrid one, as `audiorag search` takes for ten passages.
 const DEPTH: usize = 40;
 
@@ -127,58 +124,6 @@ fn record(number: usize, source: &SourceId, revision: RevisionId, vector: Vec<f3
 fn span(number: usize) -> Span {
     let start = number as u64 % 10_000 * 20_000;
     Span::from_millis(start, start + 20_000)
-}
-
-/// Passages of two lines each, another pair every time.
-struct Texts(Vec<String>);
-
-impl Texts {
-    fn read(path: &Path) -> Result<Self> {
-        let lines: Vec<String> = BufReader::new(File::open(path)?)
-            .lines()
-            .collect::<std::io::Result<_>>()?;
-        if lines.len() < 2 {
-            return Err("the texts are too few".into());
-        }
-        Ok(Self(lines))
-    }
-
-    fn line(&self, number: usize) -> &str {
-        self.0.get(number % self.0.len()).map_or("", String::as_str)
-    }
-
-    fn passage(&self, number: usize) -> String {
-        let round = number / self.0.len() + 1;
-        format!("{} {}", self.line(number), self.line(number * 7 + round * 7919))
-    }
-
-    /// A question as people ask them, with words from one line: mostly frequent ones and a rarer one.
-    fn question(&self, number: usize) -> String {
-        let line = self.line(number * 131 + 17);
-        let words: Vec<&str> = line
-            .split(|c: char| !c.is_alphabetic())
-            .filter(|word| word.len() > 2)
-            .take(6)
-            .collect();
-        format!(
-            "What did they say about {} in the meeting last year?",
-            words.join(" ")
-        )
-    }
-
-    /// A question with a name that no text has, and a number.
-    fn misheard(number: usize) -> String {
-        let names = [
-            "Kowalczyk",
-            "Shevchenko",
-            "Brandtner",
-            "Ngozika",
-            "Macarthurs",
-            "Wojciechowska",
-        ];
-        let name = names.get(number % names.len()).copied().unwrap_or_default();
-        format!("What happened to {name} in {}?", 1900 + number % 100)
-    }
 }
 
 async fn build(database: &Path, folder: &Path, count: usize, texts: &Path) -> Result<Value> {
@@ -446,58 +391,6 @@ async fn hybrid(
         .collect())
 }
 
-/// The share of the first ten and forty of BM25 over all words of a question that the search for words has among its
-/// first ten and forty. It scores fewer rows than hold a word, because that takes long.
-async fn agreement(database: &Path, texts: &Path, number: usize) -> Result<Value> {
-    let texts = Texts::read(texts)?;
-    let state = State::open(StateOptions::new(database)).await?;
-    let url = format!(
-        "sqlite://{}?mode=ro",
-        database.to_str().ok_or("no text as a path")?
-    );
-    let plain = Database::connect(url).await?;
-    let mut shares = [0.0; 2];
-    for place in 0..number {
-        let question = texts.question(place);
-        let found = ids(state.search_text(&question, DEPTH, &Filter::default()).await?);
-        let all = unlimited(&plain, &question).await?;
-        for (share, top) in shares.iter_mut().zip([TOP, DEPTH]) {
-            let best = all.get(..top).unwrap_or(&all);
-            let found = found.get(..top).unwrap_or(&found);
-            let shared = best.iter().filter(|id| found.contains(id)).count();
-            *share += shared as f64 / best.len() as f64 / number as f64;
-        }
-    }
-    state.close().await;
-    let [first_10, first_40] = shares;
-    Ok(json!({ "questions": number, "first_10": first_10, "first_40": first_40 }))
-}
-
-/// What BM25 ranks first if every row is scored that has one of a question's words.
-async fn unlimited(plain: &DatabaseConnection, question: &str) -> Result<Vec<ChunkId>> {
-    let question = question.to_lowercase();
-    let words: BTreeSet<String> = question
-        .split(|c: char| !c.is_alphabetic())
-        .filter(|word| !word.is_empty() && !UNSAID.contains(word))
-        .map(|word| format!("\"{word}\""))
-        .collect();
-    let words: Vec<String> = words.into_iter().collect();
-    let rows = plain
-        .query_all_raw(Statement::from_sql_and_values(
-            DbBackend::Sqlite,
-            "SELECT c.chunk_key FROM (SELECT rowid AS id, rank AS score FROM chunk_fts WHERE chunk_fts MATCH $1
-             ORDER BY rank LIMIT $2) f JOIN chunk c ON c.id = f.id ORDER BY f.score, f.id",
-            [
-                format!("{{text header}} : ({})", words.join(" OR ")).into(),
-                (DEPTH as i64).into(),
-            ],
-        ))
-        .await?;
-    rows.into_iter()
-        .map(|row| Ok(ChunkId::from_stored(row.try_get_by_index::<String>(0)?)))
-        .collect()
-}
-
 /// Adds a thousand vectors, with new numbers every time.
 async fn add(database: &Path) -> Result<Value> {
     let state = State::open(StateOptions::new(database)).await?;
@@ -553,56 +446,4 @@ fn files(database: &Path) -> Result<Value> {
         }
     }
     Ok(sizes.into())
-}
-
-/// Memory of this process that no file stands behind. Zero where the system does not say.
-fn anonymous_bytes() -> Result<u64> {
-    let Ok(report) = std::fs::read_to_string("/proc/self/smaps_rollup") else {
-        return Ok(0);
-    };
-    let line = report.lines().find_map(|line| line.strip_prefix("Anonymous:"));
-    let kilobytes: u64 = line.ok_or("no line")?.trim().trim_end_matches(" kB").parse()?;
-    Ok(kilobytes * 1024)
-}
-
-/// Wall time and processor time of all threads.
-struct Clock {
-    started: Instant,
-    used: f64,
-}
-
-impl Clock {
-    fn start() -> Self {
-        Self {
-            started: Instant::now(),
-            used: processor_seconds(),
-        }
-    }
-
-    fn stop(&self) -> (f64, f64) {
-        (
-            self.started.elapsed().as_secs_f64(),
-            processor_seconds() - self.used,
-        )
-    }
-
-    fn add(&self, spent: &mut [(f64, f64)], place: usize) {
-        let (wall, used) = self.stop();
-        if let Some((walls, all)) = spent.get_mut(place) {
-            *walls += wall;
-            *all += used;
-        }
-    }
-}
-
-/// Of all threads that live. Zero where the system does not say.
-fn processor_seconds() -> f64 {
-    let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
-        return 0.0;
-    };
-    threads
-        .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok())
-        .filter_map(|line| line.split_whitespace().next()?.parse::<f64>().ok())
-        .sum::<f64>()
-        / 1e9
 }
