@@ -5,11 +5,14 @@
 
 use crate::State;
 use crate::db::sql;
+use crate::fault::Attempt;
 use audiorag_core::Result;
-use sea_orm::ConnectionTrait as _;
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction};
 
 /// Pages that are written before others that want to write get their turn.
 const PAGES: i64 = 500;
+/// Turns of one run. What is left then, which is some gigabytes, is left to the next.
+const TURNS: usize = 1000;
 
 impl State {
     /// Merges segments of about the same size in the lexical index, so that searches open fewer. After a run that added
@@ -29,16 +32,8 @@ impl State {
                         [],
                     ))
                     .await?;
-                while !stop() {
-                    let before = self.changes().await?;
-                    writer
-                        .execute_raw(sql(
-                            "INSERT INTO chunk_fts (chunk_fts, rank) VALUES ('merge', $1)",
-                            [PAGES.into()],
-                        ))
-                        .await?;
-                    // So SQLite's documentation tells that nothing was left to merge.
-                    if self.changes().await? - before < 2 {
+                for _ in 0..TURNS {
+                    if stop() || !self.merge_some().await? {
                         break;
                     }
                 }
@@ -47,16 +42,28 @@ impl State {
             .await
     }
 
-    /// Rows that the writing connection ever changed.
-    async fn changes(&self) -> crate::fault::Attempt<i64> {
-        let row = self
-            .db
-            .writer()?
-            .query_one_raw(sql("SELECT total_changes()", []))
-            .await?;
-        match row {
-            Some(row) => Ok(row.try_get_by_index(0)?),
-            None => Ok(0),
-        }
+    /// Merges some pages, and says whether there may be more. In a transaction, so that no other task of the process
+    /// changes anything between the two looks at what the connection changed.
+    async fn merge_some(&self) -> Attempt<bool> {
+        let tx = self.db.begin().await?;
+        let before = changes(&tx).await?;
+        tx.execute_raw(sql(
+            "INSERT INTO chunk_fts (chunk_fts, rank) VALUES ('merge', $1)",
+            [PAGES.into()],
+        ))
+        .await?;
+        // To be asked is one change: so SQLite's documentation tells that nothing was left to merge.
+        let merged = changes(&tx).await? - before >= 2;
+        tx.commit().await?;
+        Ok(merged)
+    }
+}
+
+/// Rows that the connection ever changed.
+async fn changes(tx: &DatabaseTransaction) -> Attempt<i64> {
+    let row = tx.query_one_raw(sql("SELECT total_changes()", [])).await?;
+    match row {
+        Some(row) => Ok(row.try_get_by_index(0)?),
+        None => Ok(0),
     }
 }
