@@ -62,6 +62,8 @@ use std::sync::Arc;
 pub struct State {
     db: Arc<db::Db>,
     indexes: Arc<vectors::Indexes>,
+    /// Held while somebody merges segments of the lexical index.
+    merging: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl State {
@@ -76,6 +78,7 @@ impl State {
         Ok(Self {
             db: Arc::new(db),
             indexes: Arc::default(),
+            merging: Arc::default(),
         })
     }
 

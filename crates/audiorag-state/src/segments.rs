@@ -7,7 +7,7 @@ use crate::State;
 use crate::db::sql;
 use crate::fault::Attempt;
 use audiorag_core::Result;
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction};
+use sea_orm::ConnectionTrait as _;
 
 /// Pages that are written before others that want to write get their turn.
 const PAGES: i64 = 500;
@@ -17,7 +17,7 @@ const TURNS: usize = 1000;
 impl State {
     /// Merges segments of about the same size in the lexical index, so that searches open fewer. After a run that added
     /// something: it takes a small part of the time that adding took, since what is large already is left alone. Ends
-    /// early when `stop` says so; what is merged by then stays merged.
+    /// early when `stop` says so; what is merged by then stays merged. Does nothing while another task merges.
     ///
     /// # Errors
     /// [`State`](audiorag_core::ErrorKind::State) when the database cannot be written.
@@ -25,6 +25,10 @@ impl State {
         self.db
             .explain("merge the lexical index", async {
                 let writer = self.db.writer()?;
+                // Two at once would each take what the other changes for a sign that there is more to merge.
+                let Ok(_turn) = self.merging.try_lock() else {
+                    return Ok(());
+                };
                 // How many segments of one size are merged when merging is asked for.
                 writer
                     .execute_raw(sql(
@@ -33,7 +37,18 @@ impl State {
                     ))
                     .await?;
                 for _ in 0..TURNS {
-                    if stop() || !self.merge_some().await? {
+                    if stop() {
+                        break;
+                    }
+                    let before = self.changes().await?;
+                    writer
+                        .execute_raw(sql(
+                            "INSERT INTO chunk_fts (chunk_fts, rank) VALUES ('merge', $1)",
+                            [PAGES.into()],
+                        ))
+                        .await?;
+                    // To be asked is one change: so SQLite's documentation tells that nothing was left to merge.
+                    if self.changes().await? - before < 2 {
                         break;
                     }
                 }
@@ -42,28 +57,16 @@ impl State {
             .await
     }
 
-    /// Merges some pages, and says whether there may be more. In a transaction, so that no other task of the process
-    /// changes anything between the two looks at what the connection changed.
-    async fn merge_some(&self) -> Attempt<bool> {
-        let tx = self.db.begin().await?;
-        let before = changes(&tx).await?;
-        tx.execute_raw(sql(
-            "INSERT INTO chunk_fts (chunk_fts, rank) VALUES ('merge', $1)",
-            [PAGES.into()],
-        ))
-        .await?;
-        // To be asked is one change: so SQLite's documentation tells that nothing was left to merge.
-        let merged = changes(&tx).await? - before >= 2;
-        tx.commit().await?;
-        Ok(merged)
-    }
-}
-
-/// Rows that the connection ever changed.
-async fn changes(tx: &DatabaseTransaction) -> Attempt<i64> {
-    let row = tx.query_one_raw(sql("SELECT total_changes()", [])).await?;
-    match row {
-        Some(row) => Ok(row.try_get_by_index(0)?),
-        None => Ok(0),
+    /// Rows that the writing connection ever changed.
+    async fn changes(&self) -> Attempt<i64> {
+        let row = self
+            .db
+            .writer()?
+            .query_one_raw(sql("SELECT total_changes()", []))
+            .await?;
+        match row {
+            Some(row) => Ok(row.try_get_by_index(0)?),
+            None => Ok(0),
+        }
     }
 }
