@@ -16,7 +16,7 @@ use sea_orm::{ConnectionTrait as _, Value};
 use std::collections::HashSet;
 
 /// The most words of a question that are used.
-const MAX_TERMS: usize = 32;
+pub(crate) const MAX_TERMS: usize = 32;
 /// How many rows the words of a question may be found in together, rarest first, to be used in one way or another.
 #[derive(Clone, Copy, Debug)]
 struct Budget {

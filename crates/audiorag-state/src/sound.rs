@@ -177,6 +177,8 @@ async fn wanted(db: &Db, query: &str) -> Attempt<Wanted> {
         numbers: spoken_numbers(query)
             .into_iter()
             .filter(|number| *number >= LEAST_NUMBER)
+            // Each is a column of a statement, which may not have any number of them.
+            .take(lexical::MAX_TERMS)
             .collect(),
         ..Wanted::default()
     };

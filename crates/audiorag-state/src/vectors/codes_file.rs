@@ -8,7 +8,7 @@
 use super::codes::{self, Centre, Codes};
 use super::mapping::Mapping;
 use super::record;
-use super::side_file::{read_at, write_at};
+use super::side_file::{fresh_file, read_at, write_at};
 use super::snapshot::Snapshot;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -84,19 +84,7 @@ fn body(generation: u64, centre: &Centre) -> Vec<u8> {
 }
 
 fn create(path: &Path, generation: u64, centre: &Centre) -> io::Result<File> {
-    // A new file rather than a truncated one: others may have the old one mapped.
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    let file = options.open(path)?;
+    let file = fresh_file(path)?;
     let mut header = body(generation, centre);
     header.extend_from_slice(&crc32fast::hash(&header).to_le_bytes());
     header.resize(header_size(centre.components().len()), 0);

@@ -49,6 +49,8 @@ pub(super) struct Index {
     snapshot: Mutex<Option<Arc<Snapshot>>>,
     /// Set for good when the file cannot be used.
     broken: AtomicBool,
+    /// Set for good when codes cannot be written.
+    uncoded: AtomicBool,
 }
 
 /// Why the file could not be brought up to date.
@@ -81,6 +83,7 @@ impl Index {
             work: tokio::sync::Mutex::new(None),
             snapshot: Mutex::new(None),
             broken: AtomicBool::new(false),
+            uncoded: AtomicBool::new(false),
         }
     }
 
@@ -127,11 +130,11 @@ impl Index {
             return Ok(None);
         };
         let candidates = self.scan(&snapshot, query, candidates_for(wanted)).await?;
-        let asked = near(&candidates, wanted + wanted / 4 + 2);
+        let asked = near(&candidates, wanted.saturating_add(wanted / 4 + 2));
         if asked.is_empty() {
             return Ok(None);
         }
-        let (newest, mut scored) = rows::score_with_newest(db, self.space_id, &ids(asked), query).await?;
+        let (mut scored, newest) = self.score(db, asked, &Filter::default(), query).await?;
         if newest > snapshot.last_id() || !are_enough(&scored, asked, &candidates, wanted) {
             return Ok(None);
         }
@@ -171,7 +174,8 @@ impl Index {
     ) -> Attempt<Vec<Scored>> {
         let few = candidates_for(wanted);
         if ids.len() <= few.max(FEW) {
-            return rows::score(db, self.space_id, ids, &Filter::default(), query).await;
+            let (scored, _) = rows::score(db, self.space_id, ids, &Filter::default(), query).await?;
+            return Ok(scored);
         }
         let quantized = quantize(query);
         let found = if ids.len() * snapshot.stride() <= AT_HAND {
@@ -181,12 +185,24 @@ impl Index {
             blocking(move || shared.scan_only(&quantized, few, &ids)).await?
         };
         let asked = near(&found, wanted);
-        let scored = rows::score(db, self.space_id, &self::ids(asked), &Filter::default(), query).await?;
-        if are_enough(&scored, asked, &found, wanted) {
-            return Ok(scored);
+        let (mut scored, _) = self.score(db, asked, &Filter::default(), query).await?;
+        if !are_enough(&scored, asked, &found, wanted) {
+            // Somebody is deleting some.
+            (scored, _) = self.score(db, &found, &Filter::default(), query).await?;
         }
-        // Somebody is deleting some.
-        rows::score(db, self.space_id, &self::ids(&found), &Filter::default(), query).await
+        Ok(scored)
+    }
+
+    /// The exact scores of candidates that are there and pass the filter, and the newest vector.
+    async fn score(
+        &self,
+        db: &Db,
+        candidates: &[Candidate],
+        filter: &Filter,
+        query: &[f32],
+    ) -> Attempt<(Vec<Scored>, i64)> {
+        let ids: Vec<i64> = candidates.iter().map(|candidate| candidate.id).collect();
+        rows::score(db, self.space_id, &ids, filter, query).await
     }
 
     /// Searches everything, then drops what is dead or does not pass the filter, and widens until enough is left.
@@ -203,7 +219,7 @@ impl Index {
         loop {
             let found = self.scan(snapshot, query, candidates).await?;
             let exhausted = found.len() < candidates;
-            let scored = rows::score(db, self.space_id, &ids(&found), filter, query).await?;
+            let (scored, _) = self.score(db, &found, filter, query).await?;
             if scored.len() >= enough || exhausted {
                 return Ok(scored);
             }
@@ -300,7 +316,8 @@ impl Index {
             return Ok(file);
         };
         let coded = snapshot.codes().map_or(0, |codes| codes.len());
-        if self.dimensions < LEAST_DIMENSIONS || snapshot.len() - coded < WORTH_CODES {
+        let are_worth_it = self.dimensions >= LEAST_DIMENSIONS && snapshot.len() - coded >= WORTH_CODES;
+        if !are_worth_it || self.uncoded.load(Ordering::Relaxed) {
             return Ok(file);
         }
         let (path, shared) = (self.codes_path(), Arc::clone(&snapshot));
@@ -314,7 +331,12 @@ impl Index {
         match codes {
             Ok(codes) => self.replace(snapshot.with_codes(Arc::new(codes))),
             Err(error) => {
-                tracing::warn!(path = %self.codes_path().display(), %error, "cannot write the codes of vectors");
+                self.uncoded.store(true, Ordering::Relaxed);
+                tracing::warn!(
+                    path = %self.codes_path().display(),
+                    %error,
+                    "the codes of vectors cannot be written; searches compare every vector and are slower"
+                );
             }
         }
         Ok(file)
@@ -492,15 +514,11 @@ fn are_enough(scored: &[Scored], asked: &[Candidate], candidates: &[Candidate], 
     if asked.len() < candidates.len() {
         // As if all that are missing had been in front.
         let missing = asked.len() - scored.len().min(asked.len());
-        near(candidates, wanted + missing).len() <= asked.len()
+        near(candidates, wanted.saturating_add(missing)).len() <= asked.len()
     } else {
         // Then nothing but what is missing can be behind them.
         scored.len() == asked.len()
     }
-}
-
-fn ids(candidates: &[Candidate]) -> Vec<i64> {
-    candidates.iter().map(|candidate| candidate.id).collect()
 }
 
 fn open_lock(path: &Path) -> io::Result<File> {
@@ -523,5 +541,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 #[cfg(test)]
 mod code_tests;
+#[cfg(test)]
+mod support;
 #[cfg(test)]
 mod tests;

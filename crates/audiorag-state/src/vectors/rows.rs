@@ -162,56 +162,24 @@ fn matching_query(space_id: i64, filter: &Filter, most: usize) -> Statement {
     sql(&text, values)
 }
 
-/// The exact scores of those of the numbered vectors that are still there and pass the filter.
+/// The exact scores of those of the numbered vectors that are still there and pass the filter, and the newest vector of
+/// the space, or 0 when none of these is there.
 pub(super) async fn score(
     db: &Db,
     space_id: i64,
     ids: &[i64],
     filter: &Filter,
     query: &[f32],
-) -> Attempt<Vec<Scored>> {
+) -> Attempt<(Vec<Scored>, i64)> {
     let mut values = vec![space_id.into(), list(ids)];
     let conditions = AT_HAND.conditions(filter, &mut values);
     let text = format!(
-        "SELECT v.record_id, e.vector FROM vector v JOIN embedding e ON e.id = v.embedding_id
+        "SELECT v.record_id, e.vector, (SELECT max(id) FROM vector WHERE space_id = $1)
+         FROM vector v JOIN embedding e ON e.id = v.embedding_id
          WHERE v.space_id = $1 AND v.id IN (SELECT value FROM json_each($2)){conditions}"
     );
     let rows = db.reader().query_all_raw(sql(&text, values)).await?;
-    let mut scored = Vec::with_capacity(rows.len());
-    for row in rows {
-        let vector: Vec<u8> = row.try_get_by_index(1)?;
-        scored.push(Scored {
-            record: row.try_get_by_index(0)?,
-            score: dot(&vector, query),
-        });
-    }
-    Ok(scored)
-}
-
-/// Numbers as one value, for `json_each`: the statement is the same however many there are.
-fn list(ids: &[i64]) -> Value {
-    let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
-    format!("[{}]", ids.join(",")).into()
-}
-
-/// The newest vector of the space, and the exact scores of those of the numbered vectors that are still there. The
-/// newest is 0 when none of these is.
-pub(super) async fn score_with_newest(
-    db: &Db,
-    space_id: i64,
-    ids: &[i64],
-    query: &[f32],
-) -> Attempt<(i64, Vec<Scored>)> {
-    let rows = db
-        .reader()
-        .query_all_raw(sql(
-            "SELECT v.record_id, e.vector, (SELECT max(id) FROM vector WHERE space_id = $1)
-             FROM vector v JOIN embedding e ON e.id = v.embedding_id
-             WHERE v.space_id = $1 AND v.id IN (SELECT value FROM json_each($2))",
-            [space_id.into(), list(ids)],
-        ))
-        .await?;
-    let (mut newest, mut scored) = (0, Vec::with_capacity(rows.len()));
+    let (mut scored, mut newest) = (Vec::with_capacity(rows.len()), 0);
     for row in rows {
         let vector: Vec<u8> = row.try_get_by_index(1)?;
         newest = row.try_get_by_index(2)?;
@@ -220,7 +188,13 @@ pub(super) async fn score_with_newest(
             score: dot(&vector, query),
         });
     }
-    Ok((newest, scored))
+    Ok((scored, newest))
+}
+
+/// Numbers as one value, for `json_each`: the statement is the same however many there are.
+fn list(ids: &[i64]) -> Value {
+    let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
+    format!("[{}]", ids.join(",")).into()
 }
 
 /// The `wanted` nearest vectors behind number `after` that pass the filter, by comparing each: slow and exact.

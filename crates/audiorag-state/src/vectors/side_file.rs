@@ -69,19 +69,7 @@ pub(super) struct SideFile {
 impl SideFile {
     /// Creates an empty file, replacing what is at `path`.
     pub(super) fn create(path: &Path, identity: Identity) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        // A new file rather than a truncated one: others may have the old one mapped.
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        options.read(true).write(true).create_new(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt as _;
-            options.mode(0o600);
-        }
-        let file = options.open(path)?;
+        let file = fresh_file(path)?;
         let generation = fresh_generation();
         write_at(&file, &identity.header(generation), 0)?;
         Ok(Self {
@@ -245,6 +233,23 @@ fn generation_of(header: &[u8; HEADER], identity: &Identity) -> Option<u64> {
     let generation = header.get(24..32)?.try_into().map(u64::from_le_bytes).ok()?;
     let expected = identity.header(generation);
     (header.get(..HEADER_BODY + 4) == expected.get(..HEADER_BODY + 4)).then_some(generation)
+}
+
+/// An empty file for the user alone, in place of what is at `path`: a new file rather than a truncated one, since others
+/// may have the old one mapped.
+pub(super) fn fresh_file(path: &Path) -> io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options.open(path)
 }
 
 /// A number that no earlier file at the same path had.

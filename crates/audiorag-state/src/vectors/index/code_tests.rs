@@ -1,7 +1,7 @@
 //! Searches of many vectors, which are chosen by their codes first.
 
 use super::*;
-use crate::{EmbeddedVectorStore, State, StateOptions};
+use crate::{EmbeddedVectorStore, State};
 use audiorag_core::Span;
 use audiorag_core::capability::{VectorRecord, VectorStore as _};
 use audiorag_core::id::{ChunkId, EmbeddingKey, RevisionId, SourceId};
@@ -47,21 +47,11 @@ fn record(number: usize) -> VectorRecord {
 }
 
 async fn open(directory: &TempDir) -> (State, EmbeddedVectorStore) {
-    let state = State::open(StateOptions::new(directory.path().join("s.db")))
-        .await
-        .unwrap();
-    let store = state.vectors();
-    store.prepare(&space()).await.unwrap();
-    (state, store)
+    support::open(directory, &space()).await
 }
 
 async fn fill(store: &EmbeddedVectorStore, numbers: std::ops::Range<usize>) {
-    for batch in numbers.collect::<Vec<_>>().chunks(1000) {
-        store
-            .upsert(batch.iter().map(|number| record(*number)).collect())
-            .await
-            .unwrap();
-    }
+    support::fill(store, numbers.map(record)).await;
 }
 
 fn index(state: &State) -> Arc<Index> {

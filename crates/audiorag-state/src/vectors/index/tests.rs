@@ -6,6 +6,7 @@ use audiorag_core::Span;
 use audiorag_core::capability::{VectorMatch, VectorRecord, VectorStore as _};
 use audiorag_core::id::{ChunkId, EmbeddingKey, RevisionId, SourceId};
 use audiorag_core::model::EmbeddingSpace;
+use proptest::prelude::*;
 use std::collections::HashSet;
 use tempfile::TempDir;
 
@@ -63,21 +64,11 @@ fn record(number: u64) -> VectorRecord {
 }
 
 async fn open(directory: &TempDir) -> (State, EmbeddedVectorStore) {
-    let state = State::open(StateOptions::new(directory.path().join("s.db")))
-        .await
-        .unwrap();
-    let store = state.vectors();
-    store.prepare(&space()).await.unwrap();
-    (state, store)
+    support::open(directory, &space()).await
 }
 
 async fn fill(store: &EmbeddedVectorStore, numbers: std::ops::Range<u64>) {
-    for batch in numbers.collect::<Vec<_>>().chunks(500) {
-        store
-            .upsert(batch.iter().map(|number| record(*number)).collect())
-            .await
-            .unwrap();
-    }
+    support::fill(store, numbers.map(record)).await;
 }
 
 fn side_file(directory: &TempDir) -> PathBuf {
@@ -398,5 +389,36 @@ async fn a_read_only_state_searches_with_and_without_the_file() {
         } else {
             assert!(!side_file(&directory).exists());
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_enough_holds_the_nearest(
+        // Approximate scores in steps, how far each is off, and whether it is gone.
+        vectors in prop::collection::vec((0f32..60.0, -0.5f32..0.5, any::<bool>(), any::<bool>()), 1..80),
+        wanted in 1usize..12,
+        spare in 0usize..6,
+    ) {
+        let mut vectors: Vec<(f32, f32, bool)> = vectors
+            .into_iter()
+            // One in four is gone.
+            .map(|(score, off, one, other)| (score, score + off * REACH, one && other))
+            .collect();
+        vectors.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let numbered = || (0..).zip(&vectors);
+        let candidates: Vec<Candidate> = numbered().map(|(id, (score, ..))| Candidate { score: *score, id }).collect();
+        let live = |places: usize| -> Vec<Scored> {
+            let there = numbered().take(places).filter(|(_, (.., gone))| !gone);
+            there.map(|(id, (_, score, _))| Scored { record: id.to_string(), score: *score }).collect()
+        };
+        let asked = near(&candidates, wanted + spare);
+        let mut scored = live(asked.len());
+        let (mut all, enough) = (live(candidates.len()), are_enough(&scored, asked, &candidates, wanted));
+        rows::keep_best(&mut scored, wanted);
+        rows::keep_best(&mut all, wanted);
+        prop_assert!(!enough || scored == all, "{:?} for {:?}", scored, all);
+        // Nothing is gone: then it is always enough.
+        prop_assert!(enough || vectors.iter().any(|(.., gone)| *gone));
     }
 }
